@@ -1,0 +1,56 @@
+"""Super-resolution of 2D and 3D images, in napari and out of it.
+
+The public names are imported when they are first used, so that importing the
+package costs neither torch nor napari.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "CancelledError": "errors",
+    "HrsrError": "errors",
+    "ModelSpec": "models.spec",
+    "Upscaler": "models.spec",
+    "list_models": "models.catalog",
+    "load_model": "models.load",
+    "upscale": "api",
+    "upscale_layer": "api",
+    "upscaled_scale_translate": "geometry",
+}
+
+__all__ = [
+    "CancelledError",
+    "HrsrError",
+    "ModelSpec",
+    "Upscaler",
+    "__version__",
+    "list_models",
+    "load_model",
+    "upscale",
+    "upscale_layer",
+    "upscaled_scale_translate",
+]
+
+if TYPE_CHECKING:
+    from napari_hrsr.api import upscale, upscale_layer
+    from napari_hrsr.errors import CancelledError, HrsrError
+    from napari_hrsr.geometry import upscaled_scale_translate
+    from napari_hrsr.models.catalog import list_models
+    from napari_hrsr.models.load import load_model
+    from napari_hrsr.models.spec import ModelSpec, Upscaler
+
+
+def __getattr__(name: str) -> object:
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(f"napari_hrsr.{_PUBLIC[name]}"), name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return __all__

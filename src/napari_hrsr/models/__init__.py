@@ -1,0 +1,1 @@
+"""Models: their facts, the table of built-in ones, loading and composing them."""

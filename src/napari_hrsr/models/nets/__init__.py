@@ -1,0 +1,50 @@
+"""The networks, one a file, n-dimensional, each a plain ``torch.nn.Module``.
+
+A network is called as ``network(batch, noise)`` with a batch of shape
+(N, C, *spatial) and a noise level of shape (N, 1, 1, ...) or ``None``, and
+returns (N, C, *(spatial * scale)). Nothing in it may depend on the spatial
+extent of the input: tiles would then disagree with the whole image.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from napari_hrsr.errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ARCHITECTURES: Mapping[str, str] = {
+    "back_projection": "back_projection:BackProjection",
+    "convolutional": "convolutional:ConvolutionalUpscaler",
+    "interpolation": "interpolation:Interpolation",
+}
+"""Name of an architecture -> module and class in this package. The only way to name one."""
+
+
+def build_network(architecture: str, arguments: Mapping[str, Any]) -> nn.Module:
+    """Build an untrained network by its name in the table.
+
+    Raises
+    ------
+    ModelError
+        If the architecture is not in the table, or does not take the
+        arguments.
+    """
+    try:
+        module, _, name = ARCHITECTURES[architecture].partition(":")
+    except KeyError:
+        msg = (
+            f"unknown architecture {architecture!r}; this version of napari-hrsr knows "
+            f"{', '.join(sorted(ARCHITECTURES))}"
+        )
+        raise ModelError(msg) from None
+    network = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    try:
+        return network(**arguments)  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as error:
+        msg = f"architecture {architecture!r} does not take these arguments: {error}"
+        raise ModelError(msg) from error
