@@ -1,0 +1,292 @@
+"""Which device, which precision, how large a tile, and how to keep memory fast."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import itertools
+import math
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import psutil
+import torch
+
+from napari_hrsr.errors import DeviceError, InputError
+from napari_hrsr.models.spec import ModelSpec
+
+PRECISIONS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+# Bytes of one activation at which the networks are fastest on a CPU: beyond
+# it the working set leaves the cache.
+_CPU_ACTIVATION = 8 * 2**20
+_GPU_ACTIVATION_SHARE = 1 / 24
+_SIDES = {2: (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048), 3: (16, 24, 32, 48, 64, 96, 128, 192)}
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where and how a run computes.
+
+    Attributes
+    ----------
+    device : torch.device
+        Where the network lives.
+    dtype : torch.dtype
+        Its precision.
+    batch : int
+        Tiles per call of the network.
+    """
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+    batch: int = 1
+
+
+def resolve_device(device: str = "auto") -> torch.device:
+    """Turn a name into a device that is present.
+
+    Parameters
+    ----------
+    device : str
+        ``"auto"`` (a CUDA GPU, else an Apple GPU, else the CPU), ``"cpu"``,
+        ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+
+    Raises
+    ------
+    DeviceError
+        If this machine, or this build of torch, has no such device.
+    """
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except RuntimeError:
+        msg = f"unknown device {device!r}: use auto, cpu, cuda, cuda:1 or mps"
+        raise DeviceError(msg) from None
+    missing = (
+        (resolved.type == "cuda" and not torch.cuda.is_available())
+        or (resolved.type == "cuda" and (resolved.index or 0) >= torch.cuda.device_count())
+        or (resolved.type == "mps" and not torch.backends.mps.is_available())
+        or resolved.type not in ("cpu", "cuda", "mps")
+    )
+    if missing:
+        msg = f"device {device!r} is not available here: use auto or cpu, or install a torch build that supports it"
+        raise DeviceError(msg)
+    return resolved
+
+
+def resolve_precision(precision: str, spec: ModelSpec) -> torch.dtype:
+    """Turn a name into a data type that the model allows.
+
+    Raises
+    ------
+    DeviceError
+        If the name is unknown or the model does not run in that precision.
+    """
+    if precision == "auto":
+        return torch.float32
+    if precision not in PRECISIONS:
+        msg = f"unknown precision {precision!r}: use auto, {', '.join(PRECISIONS)}"
+        raise DeviceError(msg)
+    if precision not in spec.dtypes:
+        msg = f"model {spec.name!r} runs in {', '.join(spec.dtypes)}, not in {precision}"
+        raise DeviceError(msg)
+    return PRECISIONS[precision]
+
+
+def choose_tile(
+    spec: ModelSpec, shape: Sequence[int], device: torch.device, *, itemsize: int = 4
+) -> tuple[int, ...]:
+    """Choose the fastest tile for a model on a device.
+
+    On a CPU a tile's activations must stay in the cache, on a GPU in its free
+    memory; against that stands the halo, which is computed and thrown away.
+    The sum of both is estimated for a few sizes and the least is taken.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        The model.
+    shape : sequence of int
+        Spatial shape of what is to be upscaled.
+    device : torch.device
+        Where it runs.
+    itemsize : int
+        Bytes per number.
+
+    Returns
+    -------
+    tuple of int
+        Longest body per axis.
+    """
+    if spec.halo is None:
+        return tuple(shape)
+    budget = _activation_budget(device)
+    features = activation_channels(spec)
+
+    def cost(tile: Sequence[int]) -> float:
+        bodies = [math.ceil(n / math.ceil(n / t)) for n, t in zip(shape, tile, strict=True)]
+        reads = [
+            min(n, b + 2 * h) for n, b, h in zip(shape, bodies, spec.halo or (), strict=True)
+        ]
+        tiles = math.prod(math.ceil(n / t) for n, t in zip(shape, tile, strict=True))
+        size = math.prod(reads) * features * itemsize
+        slower = 1.0 if size <= budget else 1.0 + math.log2(size / budget)
+        return tiles * (math.prod(reads) * slower + 500)
+
+    sides = _SIDES[spec.ndim]
+    fitting = [[s for s in sides if s < n] + [n] for n in shape]
+    # A CPU only slows down beyond its cache; a GPU fails beyond its memory.
+    largest = budget * (8 if device.type == "cpu" else 1)
+    candidates = [
+        tile
+        for tile in itertools.product(*fitting)
+        if math.prod(t + 2 * h for t, h in zip(tile, spec.halo, strict=True)) * features * itemsize
+        <= largest
+    ]
+    return min(candidates, key=cost, default=tuple(min(n, sides[0]) for n in shape))
+
+
+def choose_batch(spec: ModelSpec, read: Sequence[int], device: torch.device) -> int:
+    """How many tiles of a read shape to run at once."""
+    size = math.prod(read) * activation_channels(spec) * 4
+    return max(1, min(16, int(_activation_budget(device) // max(1, size))))
+
+
+def activation_channels(spec: ModelSpec) -> int:
+    """Estimate the channels that a network holds per source pixel at its widest."""
+    features = spec.arguments.get("features", 0)
+    width = features if isinstance(features, int) else 0
+    return max(width, spec.channels * math.prod(spec.scale))
+
+
+def check_tile(tile: int | Sequence[int], ndim: int) -> tuple[int, ...]:
+    """Return a tile with one length per spatial axis.
+
+    Raises
+    ------
+    InputError
+        If it is not one positive integer, or one per axis.
+    """
+    lengths = (tile,) * ndim if isinstance(tile, int) else tuple(tile)
+    if len(lengths) != ndim or any(not isinstance(n, int) or n < 1 for n in lengths):
+        msg = f"tile must be one positive integer or {ndim} of them (one per spatial axis), got {tile!r}"
+        raise InputError(msg)
+    return lengths
+
+
+def memory_format(ndim: int, placement: Placement) -> torch.memory_format:
+    """Return the layout in which convolutions are fastest.
+
+    In 3D and float32 on a CPU, channels-last is the slower one.
+    """
+    if ndim == 2:
+        return torch.channels_last
+    if placement.device.type == "cpu" and placement.dtype == torch.float32:
+        return torch.contiguous_format
+    return torch.channels_last_3d
+
+
+def free_memory() -> int:
+    """Bytes of main memory that can be used without swapping."""
+    return int(psutil.virtual_memory().available)
+
+
+@contextlib.contextmanager
+def float32_means_float32() -> Iterator[None]:
+    """Switch off TF32, which keeps only 10 bits of mantissa, and put it back after."""
+    if not torch.cuda.is_available():
+        yield
+        return
+    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, conv.allow_tf32
+    matmul.allow_tf32 = conv.allow_tf32 = False
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, conv.allow_tf32 = before
+
+
+class _Allocator:
+    """Keep glibc from returning every activation to the kernel during runs.
+
+    At useful tile sizes each activation lies above malloc's threshold, so it
+    is mapped, page-faulted in and unmapped again: a third to two thirds of
+    the time of a network on a CPU. Counted, because runs may overlap.
+    """
+
+    _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+    _LARGE, _DEFAULT = 2**31 - 1, 128 * 1024
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._libc: ctypes.CDLL | None = None
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                libc = ctypes.CDLL("libc.so.6")
+                if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):
+                    self._libc = libc
+
+    def _set(self, threshold: int) -> None:
+        if self._libc is not None:
+            self._libc.mallopt(self._M_MMAP_THRESHOLD, threshold)
+            self._libc.mallopt(self._M_TRIM_THRESHOLD, threshold)
+
+    @contextlib.contextmanager
+    def keeping_memory(self) -> Iterator[None]:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._set(self._LARGE)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    self._set(self._DEFAULT)
+                    if self._libc is not None:
+                        self._libc.malloc_trim(0)
+
+
+_allocator = _Allocator()
+keep_memory = _allocator.keeping_memory
+
+
+def release_memory(device: torch.device) -> None:
+    """Give a GPU's cached memory back to the system."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error means that memory ran out, on any device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "DefaultCPUAllocator" in text
+        or "out of memory" in text
+        or "not enough memory" in text
+    )
+
+
+def _activation_budget(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] * _GPU_ACTIVATION_SHARE
+    if device.type == "mps":
+        return free_memory() * _GPU_ACTIVATION_SHARE / 2
+    return _CPU_ACTIVATION
+

@@ -1,0 +1,320 @@
+"""The range and the noise of an image, measured once, never per tile.
+
+Tiles that were normalised one by one would differ in brightness, so the
+black level, the white level and the noise are measured before the first tile
+and shared by all of them: one measurement per channel by default, one for
+the whole image, or one per channel and time point.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_hrsr.axes import Axes
+from napari_hrsr.errors import CancelledError, InputError
+from napari_hrsr.noise_level import estimate_noise
+
+Per = Literal["image", "channel", "frame"]
+
+LOW_PERCENTILE, HIGH_PERCENTILE = 0.1, 99.9
+EXACT_IN_FLOAT32 = 2**24
+
+_SLAB = 4_000_000
+_SAMPLED_SLABS = 16
+_NOISE_PLANES = 8
+_NOISE_SIDE = 1024
+_SAMPLE = 4_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Intensity:
+    """Black level, white level and noise of an image, in its own units.
+
+    Attributes
+    ----------
+    low, high : ndarray
+        The 0.1 and 99.9 percentiles; one entry per index of each looped axis,
+        or length 1 where an axis shares one measurement.
+    noise : ndarray
+        Standard deviation of the noise, same shape.
+    """
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    noise: NDArray[np.float64]
+
+    def at(self, index: Sequence[int]) -> tuple[float, float, float]:
+        """Return low, high and noise for an index along the looped axes."""
+        at = tuple(i if n > 1 else 0 for i, n in zip(index, self.low.shape, strict=True))
+        low, high, noise = self.low[at], self.high[at], self.noise[at]
+        return float(low), float(high if high > low else low + 1.0), float(noise)
+
+    def with_noise(self, noise: float) -> Intensity:
+        """Return a copy with a given noise level, in the image's units."""
+        return replace(self, noise=np.full_like(self.noise, noise))
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers as plain lists."""
+        return {k: getattr(self, k).tolist() for k in ("low", "high", "noise")}
+
+
+def intensity_from_summary(summary: dict[str, Any]) -> Intensity:
+    """Rebuild an `Intensity` from what `Intensity.summary` returned."""
+    return Intensity(*(np.asarray(summary[k], dtype=float) for k in ("low", "high", "noise")))
+
+
+def check_source(source: Any) -> Any:
+    """Refuse what is not an image; convert lists to arrays, copy nothing else.
+
+    Parameters
+    ----------
+    source : array-like
+        numpy, memory map, zarr or dask array, or nested lists of numbers.
+
+    Returns
+    -------
+    array
+        With ``shape``, ``dtype`` and slicing.
+
+    Raises
+    ------
+    InputError
+        With the reason and the remedy.
+    """
+    if source is None:
+        msg = "there is no image: got None"
+        raise InputError(msg)
+    if isinstance(source, np.ma.MaskedArray):
+        msg = "masked arrays are not supported: fill the mask first, with image.filled(value)"
+        raise InputError(msg)
+    if not (hasattr(source, "shape") and hasattr(source, "dtype")):
+        try:
+            source = np.asarray(source)
+        except ValueError as error:
+            msg = f"not an image: {error}"
+            raise InputError(msg) from None
+    _check_dtype(np.dtype(source.dtype))
+    if any(isinstance(n, float) and math.isnan(n) for n in source.shape):
+        msg = "the dask array's shape is unknown: call its compute_chunk_sizes() first"
+        raise InputError(msg)
+    if len(source.shape) < 2:
+        msg = f"an image needs at least 2 axes (Y, X), got shape {tuple(source.shape)}"
+        raise InputError(msg)
+    if 0 in source.shape:
+        msg = f"the image is empty: its shape is {tuple(source.shape)}"
+        raise InputError(msg)
+    return source
+
+
+def _check_dtype(dtype: np.dtype[Any]) -> None:
+    if dtype.kind == "b":
+        msg = "this is a mask (bool), not an image: super-resolution needs grey values"
+    elif dtype.kind == "c":
+        msg = "complex images are not supported: take np.abs(image) or one part of it first"
+    elif dtype.kind not in "iuf" or dtype.itemsize > 8:
+        msg = f"pixels of type {dtype} are not supported: convert the image to float32"
+    else:
+        return
+    raise InputError(msg)
+
+
+def measure_intensity(
+    source: Any,
+    axes: Axes,
+    *,
+    per: Per = "channel",
+    progress: Callable[[int, int], None] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Intensity:
+    """Measure range and noise, and check the values, in one pass.
+
+    Integer images are sampled at evenly spaced places. Floating-point images,
+    and integers wider than 16 bits, are read once from end to end, a slab at
+    a time, because a single NaN would spread over everything that the network
+    sees around it.
+
+    Parameters
+    ----------
+    source : array
+        As `check_source` returns it.
+    axes : Axes
+        The roles of its axes.
+    per : {"channel", "image", "frame"}
+        Measure every channel on its own, all together, or every channel and
+        time point on its own.
+    progress : callable, optional
+        Called with the number of slabs done and in total.
+    cancelled : callable, optional
+        Polled between slabs.
+
+    Returns
+    -------
+    Intensity
+        In the image's own units.
+
+    Raises
+    ------
+    InputError
+        If a value is NaN or infinite, or an integer is too large to be exact
+        in float32.
+    CancelledError
+        If `cancelled` returned True.
+    """
+    if per not in ("channel", "image", "frame"):
+        msg = f"intensity is measured per 'channel', 'image' or 'frame', got {per!r}"
+        raise InputError(msg)
+    dtype = np.dtype(source.dtype)
+    every_value = dtype.kind == "f" or dtype.itemsize > 2
+    apart = {"channel": "C", "image": "", "frame": "CT"}[per]
+    lengths = axes.pick_looped(source.shape)
+    groups = tuple(
+        n if axes.names[axis] in apart else 1 for axis, n in zip(axes.looped, lengths, strict=True)
+    )
+    low, high, noise = (np.zeros(groups) for _ in range(3))
+    slabs = {group: _slabs(source, axes, group, groups, every_value) for group in np.ndindex(groups)}
+    total, done = sum(len(s) for s in slabs.values()), 0
+    for group, keys in slabs.items():
+        values: list[NDArray[Any]] = []
+        levels: list[float] = []
+        planes = set(np.linspace(0, len(keys) - 1, min(len(keys), _NOISE_PLANES)).astype(int))
+        for position, key in enumerate(keys):
+            if cancelled():
+                msg = "cancelled while the intensity was measured"
+                raise CancelledError(msg)
+            slab = read_block(source, key)
+            if every_value:
+                _check_values(slab, key)
+            values.append(_thin(slab, _SAMPLE // len(keys)))
+            if position in planes:
+                levels.extend(_noise_levels(slab, axes))
+            done += 1
+            if progress is not None:
+                progress(done, total)
+        sample = np.concatenate(values).astype(np.float64)
+        low[group], high[group] = np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE))
+        noise[group] = float(np.median(levels)) if levels else 0.0
+    return Intensity(low, high, noise)
+
+
+def read_block(source: Any, key: tuple[Any, ...]) -> NDArray[Any]:
+    """Read part of any array-like into memory, in native byte order."""
+    block = source[key]
+    if hasattr(block, "compute"):
+        # The caller already runs in a thread of its own.
+        block = block.compute(scheduler="synchronous")
+    block = np.asarray(block)
+    return block if block.dtype.isnative else block.astype(block.dtype.newbyteorder("="))
+
+
+def cast_values(values: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Round and clip to a data type; never wrap around.
+
+    Parameters
+    ----------
+    values : ndarray of float32
+        In the image's units.
+    dtype : numpy.dtype
+        Of the result.
+    """
+    if dtype.kind == "f":
+        limit = np.finfo(dtype)
+        if limit.bits < 32:
+            values = np.clip(values, float(limit.min), float(limit.max))
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    if limits.max < EXACT_IN_FLOAT32:
+        return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+    wide = np.rint(values.astype(np.float64))
+    # The largest float64 not above the limit: 2**63 itself would wrap.
+    top = np.nextafter(float(limits.max), 0.0) if limits.max > 2**53 else float(limits.max)
+    return np.clip(wide, float(limits.min), top).astype(dtype)
+
+
+def _slabs(
+    source: Any, axes: Axes, group: tuple[int, ...], groups: tuple[int, ...], every: bool
+) -> list[tuple[Any, ...]]:
+    """Keys of the slabs that belong to one group: all of them, or a sample."""
+    shape = source.shape
+    loops = [
+        (group[i],) if groups[i] > 1 else range(shape[axis]) for i, axis in enumerate(axes.looped)
+    ]
+    first = axes.spatial[0]
+    per_row = math.prod(shape[axis] for axis in axes.spatial[1:])
+    rows = max(1, _SLAB // per_row)
+    if len(axes.spatial) == 2:
+        rows = max(rows, 64)
+    starts = range(0, shape[first], rows)
+    count = math.prod(len(r) for r in loops) * len(starts)
+    picked = (
+        range(count)
+        if every or count <= _SAMPLED_SLABS
+        else np.unique(np.linspace(0, count - 1, _SAMPLED_SLABS).astype(int)).tolist()
+    )
+    keys = []
+    for position in picked:
+        position, row = divmod(position, len(starts))
+        key: list[Any] = [slice(None)] * axes.ndim
+        for axis, loop in zip(reversed(axes.looped), reversed(loops), strict=True):
+            position, at = divmod(position, len(loop))
+            key[axis] = loop[at]
+        key[first] = slice(starts[row], min(starts[row] + rows, shape[first]))
+        keys.append(tuple(key))
+    return keys
+
+
+def _check_values(slab: NDArray[Any], key: tuple[Any, ...]) -> None:
+    if slab.dtype.kind == "f":
+        bad = ~np.isfinite(slab)
+        if bad.any():
+            index = _absolute(np.argwhere(bad)[0].tolist(), key)
+            msg = (
+                f"the image holds NaN or infinite values, {int(bad.sum())} of them in the first "
+                f"place that was found, at index {index}: replace them, "
+                "for example with np.nan_to_num(image)"
+            )
+            raise InputError(msg)
+        return
+    largest = max(abs(int(slab.max())), abs(int(slab.min())))
+    if largest >= EXACT_IN_FLOAT32:
+        msg = (
+            f"the image holds the value {largest}, which float32 cannot represent exactly "
+            f"(limit {EXACT_IN_FLOAT32}): rescale it, or convert it to float32"
+        )
+        raise InputError(msg)
+
+
+def _absolute(index: list[int], key: tuple[Any, ...]) -> tuple[int, ...]:
+    within = iter(index)
+    return tuple(
+        int(next(within) + (k.start or 0)) if isinstance(k, slice) else int(k) for k in key
+    )
+
+
+def _thin(slab: NDArray[Any], count: int) -> NDArray[Any]:
+    flat = slab.reshape(-1)
+    return flat[:: max(1, math.ceil(flat.size / max(1, count)))]
+
+
+def _noise_levels(slab: NDArray[Any], axes: Axes) -> Iterator[float]:
+    """Noise of the middle plane of a slab, one figure per colour sample."""
+    kept = [axis for axis in range(axes.ndim) if axis not in axes.looped]
+    order = [kept.index(axis) for axis in axes.spatial]
+    planes = np.moveaxis(slab, order, range(len(order)))
+    if len(order) == 3:
+        planes = planes[len(planes) // 2]
+    planes = planes[tuple(_middle(n) for n in planes.shape[:2])]
+    planes = planes.reshape(*planes.shape[:2], -1).astype(np.float64)
+    for sample in itertools.islice(range(planes.shape[-1]), 3):
+        yield estimate_noise(planes[..., sample])
+
+
+def _middle(n: int) -> slice:
+    start = max(0, (n - _NOISE_SIDE) // 2)
+    return slice(start, start + _NOISE_SIDE)

@@ -1,0 +1,289 @@
+"""A run, described completely before it starts.
+
+A `Job` knows its tiles, the size of its result and how it will be recorded,
+but has read no pixel yet. ``start_job`` yields from the one generator.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+import napari_hrsr
+from napari_hrsr.axes import Axes, check_names, default_names, resolve_axes
+from napari_hrsr.devices import (
+    Placement,
+    check_tile,
+    choose_batch,
+    choose_tile,
+    resolve_device,
+    resolve_precision,
+)
+from napari_hrsr.errors import InputError, ModelError
+from napari_hrsr.intensity import Intensity, check_source
+from napari_hrsr.models.catalog import default_model
+from napari_hrsr.models.load import load_model
+from napari_hrsr.models.spec import Upscaler
+from napari_hrsr.tiling import TilePlan, plan_tiles
+from napari_hrsr.upscaling import TileDone, count_tiles, upscale_tiles
+
+Region = Sequence[tuple[int, int] | None]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Job:
+    """A run that can be started.
+
+    Attributes
+    ----------
+    source : array-like
+        The image.
+    model : Upscaler
+        The loaded model.
+    axes : Axes
+        The roles of the image's axes.
+    plan : TilePlan
+        The tiles.
+    placement : Placement
+        Device, precision and batch.
+    start : tuple of int
+        First source pixel of the upscaled region on every axis of the image.
+    shape : tuple of int
+        Shape of the result.
+    dtype : numpy.dtype
+        Data type of the result.
+    """
+
+    source: Any
+    model: Upscaler
+    axes: Axes
+    plan: TilePlan
+    placement: Placement
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def total(self) -> int:
+        """Number of tiles."""
+        return count_tiles(self.plan, self.axes, self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the result in bytes."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def factor(self) -> tuple[int, ...]:
+        """Upscaling factor on every axis of the image."""
+        return self.axes.spread(self.model.spec.scale)
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """Chunks for a result on disk: every tile owns whole ones."""
+        chunks = [
+            _chunk(body * k)
+            for body, k in zip(self.axes.spread(self.plan.tile), self.factor, strict=True)
+        ]
+        if self.axes.samples is not None:
+            chunks[self.axes.samples] = self.shape[self.axes.samples]
+        return tuple(chunks)
+
+
+def plan_job(
+    image: Any,
+    model: str | Upscaler | None = None,
+    *,
+    axes: str | None = None,
+    tile: int | Sequence[int] | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    dtype: Any = None,
+    region: Region | None = None,
+) -> Job:
+    """Check everything that can be checked without reading pixels, and plan.
+
+    Parameters
+    ----------
+    image : array-like
+        numpy, memory map, zarr or dask array.
+    model : str, Path or Upscaler, optional
+        A model, its name or its file. By default the x2 model that ships for
+        the image's number of spatial axes.
+    axes : str, optional
+        One letter per axis; needed above three axes.
+    tile : int or sequence of int, optional
+        Longest tile, without halo, in source pixels.
+    device, precision : str
+        As `devices.resolve_device` and `devices.resolve_precision` take them.
+    dtype : optional
+        Data type of the result, by default the image's.
+    region : sequence of (int, int) or None, optional
+        Part of the image to upscale, per axis: first and one past the last
+        pixel, or None for the whole axis.
+
+    Returns
+    -------
+    Job
+        Ready to start.
+
+    Raises
+    ------
+    InputError, ModelError, DeviceError
+        If something does not fit, with the remedy.
+    """
+    source = check_source(image)
+    shape = tuple(int(n) for n in source.shape)
+    names = default_names(len(shape)) if axes is None else check_names(axes, len(shape))
+    if model is None:
+        model = default_model(3 if "Z" in names else 2)
+    upscaler = model if isinstance(model, Upscaler) else load_model(model)
+    spec = upscaler.spec
+    roles = resolve_axes(names, spec.ndim)
+    _check_samples(roles, shape)
+    spans = _check_region(region, shape, roles)
+    spatial = roles.pick_spatial(shape)
+    place = resolve_device(device)
+    precise = resolve_precision(precision, spec)
+    bounds = [spans[axis] for axis in roles.spatial]
+    extent = [stop - start for start, stop in bounds]
+    if tile is None:
+        chosen = choose_tile(spec, extent, place)
+    else:
+        chosen = check_tile(tile, spec.ndim)
+    halo = spec.halo
+    if halo is None:
+        if any(n > t for n, t in zip(extent, chosen, strict=True)) or extent != list(spatial):
+            msg = (
+                f"every output pixel of model {spec.name!r} depends on the whole image, so it "
+                "cannot be tiled exactly: choose a tile that is larger than the image, "
+                "or another model"
+            )
+            raise ModelError(msg)
+        halo = (0,) * spec.ndim
+    if roles.samples is not None:
+        # Opacity is interpolated linearly, which reads one neighbour.
+        halo = tuple(max(1, h) for h in halo)
+    plan = plan_tiles(
+        spatial, chosen, halo=halo, multiple=spec.multiple, minimum=spec.minimum, region=bounds
+    )
+    factor = roles.spread(spec.scale)
+    return Job(
+        source=source,
+        model=upscaler,
+        axes=roles,
+        plan=plan,
+        placement=Placement(place, precise, choose_batch(spec, plan.read, place)),
+        start=tuple(start for start, _ in spans),
+        shape=tuple((b - a) * k for (a, b), k in zip(spans, factor, strict=True)),
+        dtype=_result_dtype(source.dtype, dtype),
+    )
+
+
+def start_job(
+    job: Job,
+    out: Any,
+    intensity: Intensity,
+    *,
+    indices: Iterable[int] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[TileDone]:
+    """Yield from the one generator; see `upscaling.upscale_tiles`."""
+    return upscale_tiles(
+        job.source,
+        job.model,
+        out,
+        job.plan,
+        axes=job.axes,
+        intensity=intensity,
+        placement=job.placement,
+        first=job.axes.pick_looped(job.start),
+        indices=indices,
+        cancelled=cancelled,
+    )
+
+
+def describe_job(job: Job, intensity: Intensity, *, source_name: str = "") -> dict[str, Any]:
+    """Record how a result was made, in values that JSON can hold.
+
+    Parameters
+    ----------
+    job : Job
+        The run.
+    intensity : Intensity
+        The range and noise that it used.
+    source_name : str
+        Base name of the source's file or layer; never a path.
+    """
+    spec = job.model.spec
+    return {
+        "software": "napari-hrsr",
+        "version": napari_hrsr.__version__,
+        "model": spec.name,
+        "weights_sha256": spec.weights.sha256 if spec.weights else None,
+        "factor": list(job.factor),
+        "axes": job.axes.names,
+        "source": source_name,
+        "source_shape": list(job.source.shape),
+        "region": [
+            [start, start + n // k]
+            for start, n, k in zip(job.start, job.shape, job.factor, strict=True)
+        ],
+        "dtype": str(job.dtype),
+        "tile": list(job.plan.tile),
+        "halo": list(job.plan.halo),
+        "device": job.placement.device.type,
+        "precision": str(job.placement.dtype).removeprefix("torch."),
+        "intensity": intensity.summary(),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+        },
+    }
+
+
+def _chunk(length: int, longest: int = 1024) -> int:
+    parts = math.ceil(length / longest)
+    return length // parts if length % parts == 0 else length
+
+
+def _check_samples(axes: Axes, shape: tuple[int, ...]) -> None:
+    if axes.samples is not None and shape[axes.samples] not in (1, 2, 3, 4):
+        msg = (
+            f"the colour axis S has {shape[axes.samples]} samples; RGB has 3 and RGBA has 4: "
+            "name it C if these are channels"
+        )
+        raise InputError(msg)
+
+
+def _check_region(
+    region: Region | None, shape: tuple[int, ...], axes: Axes
+) -> tuple[tuple[int, int], ...]:
+    if region is None:
+        return tuple((0, n) for n in shape)
+    if len(region) != len(shape):
+        msg = f"the region must have one entry per axis ({len(shape)}), got {len(region)}"
+        raise InputError(msg)
+    spans = tuple((0, n) if r is None else (int(r[0]), int(r[1])) for r, n in zip(region, shape, strict=True))
+    for axis, ((start, stop), n) in enumerate(zip(spans, shape, strict=True)):
+        if not 0 <= start < stop <= n or (axis == axes.samples and (start, stop) != (0, n)):
+            msg = f"the region {start}:{stop} on axis {axes.names[axis]} does not lie in 0:{n}"
+            raise InputError(msg)
+    return spans
+
+
+def _result_dtype(source: Any, wanted: Any) -> np.dtype[Any]:
+    if wanted is None:
+        return np.dtype(source).newbyteorder("=")
+    dtype = np.dtype(wanted)
+    if dtype.kind not in "iuf":
+        msg = f"the result cannot have type {dtype}: choose an integer or a floating-point type"
+        raise InputError(msg)
+    return dtype

@@ -1,0 +1,237 @@
+"""Models made of models: chains, plane averages, self-ensembles.
+
+Each is an `Upscaler` with a composed `ModelSpec`, so the engine does not know
+the difference: scales multiply, halos add up.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from napari_hrsr.errors import ModelError
+from napari_hrsr.models.spec import ModelSpec, Upscaler
+
+
+class _Composed(nn.Module):
+    """Hold models; those that are torch modules move with their owner."""
+
+    def __init__(self, models: Sequence[Upscaler], spec: ModelSpec) -> None:
+        super().__init__()
+        self.models = list(models)
+        self.parts = nn.ModuleList([m for m in models if isinstance(m, nn.Module)])
+        self.spec = spec
+
+
+class Chain(_Composed):
+    """One model after another, without storing what lies between."""
+
+    def forward(self, batch: Tensor, *, noise: Tensor | None = None) -> Tensor:
+        """Run the chain; see `Upscaler`. Only the first model is told of the noise."""
+        previous = self.models[0].spec.value_range
+        for model in self.models:
+            batch = _change_range(batch, previous, model.spec.value_range)
+            if model.spec.noise_input and noise is None:
+                noise = batch.new_zeros((1,) * batch.ndim)
+            batch = model(batch, noise=noise if model.spec.noise_input else None)
+            previous, noise = model.spec.value_range, None
+        return _change_range(batch, previous, self.spec.value_range)
+
+
+class SelfEnsemble(_Composed):
+    """The mean over mirrored (and, where possible, transposed) views.
+
+    Timofte et al., Seven ways to improve example-based single image super
+    resolution, CVPR 2016.
+    """
+
+    def forward(self, batch: Tensor, *, noise: Tensor | None = None) -> Tensor:
+        """Average over the views; see `Upscaler`."""
+        total = None
+        views = list(_views(self.spec))
+        for flips, swap in views:
+            view = batch.transpose(-1, -2) if swap else batch
+            upscaled = self.models[0](view.flip(flips), noise=noise).flip(flips)
+            upscaled = upscaled.transpose(-1, -2) if swap else upscaled
+            total = upscaled if total is None else total + upscaled
+        assert total is not None
+        return total / len(views)
+
+
+class PlaneAverage(_Composed):
+    """A 2D network on the zy and zx planes of a volume, averaged.
+
+    The network's factor is ``(k, 1)``: its first axis runs along z, which
+    alone grows.
+    """
+
+    def forward(self, batch: Tensor, *, noise: Tensor | None = None) -> Tensor:
+        """Average over both orientations; see `Upscaler`."""
+        along_x = self._planes(batch.permute(0, 4, 1, 2, 3), noise).permute(0, 2, 3, 4, 1)
+        along_y = self._planes(batch.permute(0, 3, 1, 2, 4), noise).permute(0, 2, 3, 1, 4)
+        return (along_x + along_y) / 2
+
+    def _planes(self, batch: Tensor, noise: Tensor | None) -> Tensor:
+        """Run (N, planes, C, z, width) as a batch of planes."""
+        n, planes = batch.shape[:2]
+        level = None
+        if noise is not None:
+            level = noise.reshape(-1, 1, 1, 1).expand(n, 1, 1, 1).repeat_interleave(planes, 0)
+        upscaled: Tensor = self.models[0](batch.flatten(0, 1), noise=level)
+        return upscaled.unflatten(0, (n, planes))
+
+
+def chain(*models: Upscaler) -> Upscaler:
+    """Run models one after another as one model.
+
+    Parameters
+    ----------
+    *models : Upscaler
+        At least one, all with the same number of spatial axes and channels.
+
+    Returns
+    -------
+    Upscaler
+        Its factor is the product of theirs. Its halo is the first one's plus
+        each later one's, counted in source pixels.
+
+    Raises
+    ------
+    ModelError
+        If they do not fit together.
+    """
+    specs = [model.spec for model in models]
+    if not specs:
+        msg = "a chain needs at least one model"
+        raise ModelError(msg)
+    first = specs[0]
+    if any((s.ndim, s.channels) != (first.ndim, first.channels) for s in specs):
+        msg = "the models of a chain must have the same number of axes and of channels"
+        raise ModelError(msg)
+    scale = [1] * first.ndim
+    halo: list[int] | None = [0] * first.ndim
+    multiple, minimum = [1] * first.ndim, [1] * first.ndim
+    for spec in specs:
+        for axis, k in enumerate(scale):
+            # The model's input is k times finer than the chain's.
+            multiple[axis] = math.lcm(
+                multiple[axis], spec.multiple[axis] // math.gcd(spec.multiple[axis], k)
+            )
+            minimum[axis] = max(minimum[axis], math.ceil(spec.minimum[axis] / k))
+        if halo is None or spec.halo is None:
+            halo = None
+        else:
+            halo = [h + math.ceil(m / k) for h, m, k in zip(halo, spec.halo, scale, strict=True)]
+        scale = [k * s for k, s in zip(scale, spec.scale, strict=True)]
+    spec = replace(
+        first,
+        name="+".join(s.name for s in specs),
+        title=", then ".join(s.title for s in specs),
+        task=specs[-1].task,
+        architecture="chain",
+        arguments={"features": max(_features(s) for s in specs)},
+        scale=tuple(scale),
+        halo=None if halo is None else tuple(halo),
+        multiple=tuple(multiple),
+        minimum=tuple(minimum),
+        dtypes=tuple(d for d in first.dtypes if all(d in s.dtypes for s in specs)),
+        noise_input=first.noise_input,
+        weights=None,
+        gains={},
+    )
+    return Chain(models, spec)
+
+
+def self_ensemble(model: Upscaler) -> Upscaler:
+    """Average a model over mirrored views: slower, a little better.
+
+    Parameters
+    ----------
+    model : Upscaler
+        Any. Four or eight mirror images are averaged; where height and width
+        are treated alike, in 2D, also the transposed ones.
+    """
+    spec = model.spec
+    halo = spec.halo
+    if halo is not None and _swaps(spec):
+        halo = (max(halo),) * spec.ndim
+    composed = replace(
+        spec,
+        name=f"{spec.name}-ensemble",
+        title=f"{spec.title}, averaged over mirrored views",
+        architecture="self_ensemble",
+        halo=halo,
+        weights=None,
+        gains={},
+    )
+    return SelfEnsemble([model], composed)
+
+
+def average_planes(model: Upscaler) -> Upscaler:
+    """Make a 3D model of a 2D one that refines its first axis.
+
+    Parameters
+    ----------
+    model : Upscaler
+        With two spatial axes and a factor ``(k, 1)``.
+
+    Returns
+    -------
+    Upscaler
+        With three spatial axes and the factor ``(k, 1, 1)``.
+
+    Raises
+    ------
+    ModelError
+        If the model is not of that kind.
+    """
+    spec = model.spec
+    if spec.ndim != 2 or spec.scale[1] != 1:
+        msg = f"averaging planes needs a 2D model with a factor (k, 1), got {spec.scale}"
+        raise ModelError(msg)
+    composed = replace(
+        spec,
+        name=f"{spec.name}-planes",
+        title=f"{spec.title}, averaged over zy and zx planes",
+        architecture="plane_average",
+        ndim=3,
+        scale=(spec.scale[0], 1, 1),
+        halo=None if spec.halo is None else (spec.halo[0], spec.halo[1], spec.halo[1]),
+        multiple=(spec.multiple[0], spec.multiple[1], spec.multiple[1]),
+        minimum=(spec.minimum[0], spec.minimum[1], spec.minimum[1]),
+        weights=None,
+        gains={},
+    )
+    return PlaneAverage([model], composed)
+
+
+def _change_range(batch: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Tensor:
+    if old == new:
+        return batch
+    gain = (new[1] - new[0]) / (old[1] - old[0])
+    return (batch - old[0]) * gain + new[0]
+
+
+def _swaps(spec: ModelSpec) -> bool:
+    return spec.ndim == 2 and len(set(spec.scale)) == 1 and len(set(spec.multiple)) == 1
+
+
+def _views(spec: ModelSpec) -> Iterator[tuple[tuple[int, ...], bool]]:
+    axes = range(2, 2 + spec.ndim)
+    for count in range(spec.ndim + 1):
+        for flips in itertools.combinations(axes, count):
+            yield flips, False
+            if _swaps(spec):
+                yield flips, True
+
+
+def _features(spec: ModelSpec) -> int:
+    features = spec.arguments.get("features", 0)
+    return features if isinstance(features, int) else 0
+
+
+__all__ = ["average_planes", "chain", "self_ensemble"]

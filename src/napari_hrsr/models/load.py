@@ -1,0 +1,172 @@
+"""Turn a name or a file into a model that can be run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from torch import Tensor, nn
+
+from napari_hrsr.errors import ModelFileError
+from napari_hrsr.models.catalog import WEIGHTS_FOLDER, find_spec
+from napari_hrsr.models.nets import build_network
+from napari_hrsr.models.spec import ModelSpec, Upscaler, Weights, spec_from_dict
+
+METADATA_KEY = "napari_hrsr"
+"""Where a safetensors file of ours keeps its `ModelSpec`, as JSON."""
+
+_LARGEST_HEADER = 16 * 2**20
+_LARGEST_FILE = 8 * 2**30
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+class NetworkUpscaler(nn.Module):
+    """A network together with its facts.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Called as ``network(batch, noise)``.
+    spec : ModelSpec
+        What is known of it.
+    """
+
+    def __init__(self, network: nn.Module, spec: ModelSpec) -> None:
+        super().__init__()
+        self.network = network
+        self.spec = spec
+
+    def forward(self, batch: Tensor, *, noise: Tensor | None = None) -> Tensor:
+        """Upscale a batch; see `Upscaler`."""
+        upscaled: Tensor = self.network(batch, noise)
+        return upscaled
+
+
+def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
+    """Load a model.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        A name that `list_models` knows, or the path of a ``.safetensors``
+        file that napari-hrsr wrote.
+    device : str
+        Where to put it. A run makes its own copy on its own device, so this
+        matters only to those who call the model themselves.
+
+    Returns
+    -------
+    Upscaler
+        In evaluation mode, in float32.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model.
+    ModelFileError
+        If the file is damaged, or not one of ours.
+    """
+    text = str(name_or_path)
+    if isinstance(name_or_path, Path) or text.endswith(".safetensors"):
+        content = _read_file(Path(text))
+        spec = _spec_in_file(Path(text), content)
+    else:
+        spec = find_spec(text)
+        content = b"" if spec.weights is None else _read_weights(spec.weights)
+    network = build_network(spec.architecture, spec.arguments)
+    if spec.weights is not None:
+        _fill(network, spec.weights.file, content)
+    model = NetworkUpscaler(network, spec).eval().requires_grad_(False)
+    return model.to(_torch_device(device))
+
+
+def _torch_device(device: str) -> torch.device:
+    from napari_hrsr.devices import resolve_device
+
+    return resolve_device(device)
+
+
+def _read_weights(weights: Weights) -> bytes:
+    path = WEIGHTS_FOLDER / weights.file
+    content = _read_file(path)
+    if hashlib.sha256(content).hexdigest() != weights.sha256:
+        msg = f"{path.name} is not the file that was published: reinstall the package"
+        raise ModelFileError(msg)
+    return content
+
+
+def _read_file(path: Path) -> bytes:
+    """Read a file of weights whole, so that what was checked is what is used."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            msg = f"{path.name} is not a regular file"
+            raise ModelFileError(msg)
+        if status.st_size > _LARGEST_FILE:
+            msg = f"{path.name} is too large for a file of weights: {status.st_size} bytes"
+            raise ModelFileError(msg)
+        return path.read_bytes()
+    except OSError as error:
+        msg = f"cannot read {path.name}: {error.strerror or error}"
+        raise ModelFileError(msg) from None
+
+
+def _header(path: Path, content: bytes) -> Mapping[str, Any]:
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or length > min(_LARGEST_HEADER, len(content) - 8):
+        msg = f"{path.name} is not a safetensors file, or it is cut off"
+        raise ModelFileError(msg)
+    try:
+        header = json.loads(content[8 : 8 + length])
+    except (ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict):
+        msg = f"{path.name} has a damaged header"
+        raise ModelFileError(msg)
+    return header
+
+
+def _spec_in_file(path: Path, content: bytes) -> ModelSpec:
+    metadata = _header(path, content).get("__metadata__")
+    text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
+    if text is None:
+        msg = f"{path.name} does not say which network it belongs to: it was not written by napari-hrsr"
+        raise ModelFileError(msg)
+    weights = Weights(path.name, hashlib.sha256(content).hexdigest(), len(content))
+    try:
+        return replace(spec_from_dict(json.loads(text)), weights=weights)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        msg = f"{path.name} describes its network in a way that is not understood: {error}"
+        raise ModelFileError(msg) from None
+
+
+def _fill(network: nn.Module, name: str, content: bytes) -> None:
+    """Load checked tensors into a network."""
+    try:
+        tensors = load_tensors(content)
+    except (SafetensorError, ValueError) as error:
+        msg = f"{name} is damaged: {error}"
+        raise ModelFileError(msg) from None
+    for key, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES:
+            msg = f"{name}: tensor {key!r} has type {tensor.dtype}, expected floating point"
+            raise ModelFileError(msg)
+        if not bool(torch.isfinite(tensor).all()):
+            msg = f"{name}: tensor {key!r} holds NaN or infinite values"
+            raise ModelFileError(msg)
+    try:
+        network.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        msg = f"{name} does not fit its network: {reason}"
+        raise ModelFileError(msg) from None
+
+

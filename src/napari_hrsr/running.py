@@ -1,0 +1,188 @@
+"""Run a network on tiles, in smaller pieces when memory runs out.
+
+No torch context outlives a call: a generator that yielded inside
+``inference_mode`` would leave it switched on in whoever consumes it.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_hrsr.devices import (
+    Placement,
+    float32_means_float32,
+    is_out_of_memory,
+    memory_format,
+    release_memory,
+)
+from napari_hrsr.errors import ComputeError, OutOfMemoryError
+from napari_hrsr.models.spec import Upscaler
+
+SHORTEST_BODY = 4
+"""A body is not split below this many pixels on its longest axis."""
+
+Body = tuple[tuple[int, int], ...]
+"""First and one past the last pixel of a body, within its tile, per spatial axis."""
+
+
+class Runner:
+    """A private, prepared copy of a model that survives running out of memory.
+
+    Parameters
+    ----------
+    model : Upscaler
+        Left unchanged.
+    placement : Placement
+        Device and precision of the copy.
+    halo : sequence of int
+        Halo of the tiles, in source pixels, on multiples of the network's.
+    """
+
+    def __init__(self, model: Upscaler, placement: Placement, halo: Sequence[int]) -> None:
+        self.spec = model.spec
+        self._placement = placement
+        self._halo = tuple(halo)
+        self._format = memory_format(model.spec.ndim, placement)
+        self._model = model
+        self._largest: float = math.inf
+        if isinstance(model, nn.Module):
+            own = copy.deepcopy(model).eval().requires_grad_(False)
+            own = own.to(placement.device, placement.dtype)
+            self._model = own.to(memory_format=self._format)
+
+    def run(
+        self, images: NDArray[np.float32], noise: NDArray[np.float32], bodies: Sequence[Body]
+    ) -> list[NDArray[np.float32]]:
+        """Upscale the bodies of a batch of tiles.
+
+        Parameters
+        ----------
+        images : ndarray of float32, shape (N, C, *read)
+            Tiles with their halo, in the model's value range.
+        noise : ndarray of float32, shape (N,)
+            Standard deviation of the noise, in the same units.
+        bodies : sequence of Body
+            What to keep of each tile.
+
+        Returns
+        -------
+        list of ndarray of float32, each of shape (C, *(body * scale))
+            The upscaled bodies.
+
+        Raises
+        ------
+        OutOfMemoryError
+            If a part with a body of a few pixels does not fit.
+        ComputeError
+            If the network fails, or returns numbers that are not finite.
+        """
+        size = len(images) * math.prod(images.shape[2:])
+        if size <= self._largest or not self._divisible(images, bodies):
+            results = self._attempt(images, noise, bodies)
+            if results is not None:
+                return results
+            # Only here is the failed call's frame gone, and its memory free.
+            release_memory(self._placement.device)
+            if not self._divisible(images, bodies):
+                msg = (
+                    f"out of memory: model {self.spec.name!r} cannot run on a tile of "
+                    f"{' x '.join(map(str, images.shape[2:]))} pixels on {self._placement.device}. "
+                    "Close other programs, choose another device, or a smaller model"
+                )
+                raise OutOfMemoryError(msg)
+            self._largest = size / 2
+        if len(images) > 1:
+            half = len(images) // 2
+            return self.run(images[:half], noise[:half], bodies[:half]) + self.run(
+                images[half:], noise[half:], bodies[half:]
+            )
+        return [self._run_in_halves(images, noise, bodies[0])]
+
+    def _divisible(self, images: NDArray[np.float32], bodies: Sequence[Body]) -> bool:
+        longest = max(stop - start for start, stop in bodies[0])
+        least = max(SHORTEST_BODY, 2 * max(self.spec.multiple))
+        return len(images) > 1 or (self.spec.halo is not None and longest >= 2 * least)
+
+    def _run_in_halves(
+        self, image: NDArray[np.float32], noise: NDArray[np.float32], body: Body
+    ) -> NDArray[np.float32]:
+        """Run the two halves of a body's longest axis, each with its own halo."""
+        axis = max(range(len(body)), key=lambda a: body[a][1] - body[a][0])
+        (start, stop), halo = body[axis], self._halo[axis]
+        multiple, length = self.spec.multiple[axis], image.shape[2 + axis]
+        middle = (start + stop) // 2
+        halves = []
+        for first, last in ((start, middle), (middle, stop)):
+            low = max(0, (first - halo) // multiple * multiple)
+            high = min(length, -(-(last + halo) // multiple) * multiple)
+            low = max(0, min(low, high - self.spec.minimum[axis]) // multiple * multiple)
+            part = np.take(image, range(low, high), axis=2 + axis)
+            local = (*body[:axis], (first - low, last - low), *body[axis + 1 :])
+            halves += self.run(part, noise, [local])
+        return np.concatenate(halves, axis=1 + axis)
+
+    def _attempt(
+        self, images: NDArray[np.float32], noise: NDArray[np.float32], bodies: Sequence[Body]
+    ) -> list[NDArray[np.float32]] | None:
+        """Run the network once; None means that memory ran out."""
+        try:
+            with torch.inference_mode(), float32_means_float32():
+                return self._forward(images, noise, bodies)
+        except (RuntimeError, MemoryError) as error:
+            if is_out_of_memory(error):
+                return None
+            reason = str(error).strip().partition("\n")[0]
+            msg = (
+                f"model {self.spec.name!r} failed on a tile of shape {images.shape[1:]} "
+                f"on {self._placement.device}: {reason}"
+            )
+            raise ComputeError(msg) from error
+
+    def _forward(
+        self, images: NDArray[np.float32], noise: NDArray[np.float32], bodies: Sequence[Body]
+    ) -> list[NDArray[np.float32]]:
+        device, dtype = self._placement.device, self._placement.dtype
+        batch = torch.from_numpy(images).to(device, dtype)
+        # A batch of one channel is contiguous in every format, so its strides
+        # would go unnoticed: the copy states the format.
+        batch = batch.contiguous(memory_format=self._format)
+        level = None
+        if self.spec.noise_input:
+            level = torch.from_numpy(noise).to(device, dtype)
+            level = level.reshape(-1, 1, *(1,) * self.spec.ndim)
+        upscaled = self._model(batch, noise=level)
+        self._check(upscaled, batch)
+        results = []
+        for result, body in zip(upscaled, bodies, strict=True):
+            crop = tuple(
+                slice(start * k, stop * k)
+                for (start, stop), k in zip(body, self.spec.scale, strict=True)
+            )
+            kept: Tensor = result[(slice(None), *crop)].to("cpu", torch.float32)
+            results.append(kept.numpy())
+        return results
+
+    def _check(self, upscaled: Tensor, batch: Tensor) -> None:
+        spatial = [n * k for n, k in zip(batch.shape[2:], self.spec.scale, strict=True)]
+        expected = (*batch.shape[:2], *spatial)
+        if tuple(upscaled.shape) != expected:
+            msg = (
+                f"model {self.spec.name!r} returned shape {tuple(upscaled.shape)} for an input of "
+                f"{tuple(batch.shape)}; its factor {self.spec.scale} calls for {expected}"
+            )
+            raise ComputeError(msg)
+        if not bool(torch.isfinite(upscaled).all()):
+            remedy = (
+                "its weights are damaged"
+                if self._placement.dtype == torch.float32
+                else "choose precision float32"
+            )
+            msg = f"model {self.spec.name!r} returned NaN or infinite values: {remedy}"
+            raise ComputeError(msg)

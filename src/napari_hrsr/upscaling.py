@@ -1,0 +1,354 @@
+"""The main path: one generator that every face of napari-hrsr drains.
+
+``upscale_tiles`` reads a tile with its halo, normalises it with numbers that
+were measured once for the whole image, runs the network, throws the halo
+away, and writes what is left into the result::
+
+    source --read--> tile + halo --network--> upscaled body --write--> out
+            thread                  caller                   thread
+
+After each written tile it yields a small record. Progress, cancelling and the
+live view happen between two records.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from napari_hrsr.axes import Axes
+from napari_hrsr.devices import Placement, keep_memory, release_memory
+from napari_hrsr.errors import InputError
+from napari_hrsr.intensity import Intensity, cast_values, read_block
+from napari_hrsr.models.nets.interpolation import Interpolation
+from napari_hrsr.models.spec import ModelSpec, Upscaler
+from napari_hrsr.running import Body, Runner
+from napari_hrsr.tiling import Span, TilePlan
+
+Region = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TileDone:
+    """One tile has been written.
+
+    Attributes
+    ----------
+    index : int
+        Its number among all tiles of the image.
+    done, total : int
+        How many tiles of this run are written, and how many there will be.
+    region : tuple of (int, int)
+        What was written: first and one past the last pixel of the result on
+        every axis of the image.
+    """
+
+    index: int
+    done: int
+    total: int
+    region: Region
+
+
+def upscale_tiles(
+    source: Any,
+    model: Upscaler,
+    out: Any,
+    plan: TilePlan,
+    *,
+    axes: Axes,
+    intensity: Intensity,
+    placement: Placement | None = None,
+    first: Sequence[int] | None = None,
+    indices: Iterable[int] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[TileDone]:
+    """Upscale an image tile by tile into `out`.
+
+    Parameters
+    ----------
+    source : array-like
+        The image: numpy, memory map, zarr or dask. It is never written to.
+    model : Upscaler
+        A fresh copy of it is prepared for this run.
+    out : array-like
+        Where the result goes; takes item assignment. Its length on a spatial
+        axis is that of the plan's region times the model's factor.
+    plan : TilePlan
+        The tiles, over the spatial axes.
+    axes : Axes
+        The roles of the image's axes.
+    intensity : Intensity
+        Range and noise of the image.
+    placement : Placement, optional
+        Device, precision and batch size; by default the CPU in float32.
+    first : sequence of int, optional
+        First index that is upscaled on each looped axis (default 0).
+    indices : iterable of int, optional
+        The tiles to compute and their order, among ``len(plan)`` times the
+        lengths of the looped axes of `out`. By default all, in order.
+    cancelled : callable, optional
+        Polled between batches of tiles; when it returns True the generator
+        returns after the tiles that are already computed have been written.
+
+    Yields
+    ------
+    TileDone
+        One record per written tile, exactly as many as there are tiles.
+
+    Raises
+    ------
+    OutOfMemoryError
+        If even a small part of one tile does not fit.
+    ComputeError
+        If the network fails.
+    """
+    placement = placement or Placement(torch.device("cpu"))
+    order = range(count_tiles(plan, axes, out.shape)) if indices is None else list(indices)
+    job = _Job(source, out, model.spec, plan, axes, intensity, tuple(first or ()))
+    runner = Runner(model, placement, plan.halo)
+    done = itertools.count(1)
+
+    def record(written: Future[list[tuple[int, Region]]]) -> Iterator[TileDone]:
+        for index, region in written.result():
+            yield TileDone(index, next(done), len(order), region)
+
+    try:
+        with (
+            keep_memory(),
+            ThreadPoolExecutor(1, "hrsr-read") as reader,
+            ThreadPoolExecutor(1, "hrsr-write") as writer,
+        ):
+            written: Future[list[tuple[int, Region]]] | None = None
+            for tiles in _read_ahead(reader, job, _batched(order, placement.batch), cancelled):
+                results = job.run(runner, tiles)
+                if written is not None:
+                    yield from record(written)
+                written = writer.submit(job.write, tiles, results)
+            if written is not None:
+                yield from record(written)
+    finally:
+        del runner
+        release_memory(placement.device)
+
+
+def count_tiles(plan: TilePlan, axes: Axes, shape: Sequence[int]) -> int:
+    """Count the tiles of a run: those of the plan for every index that is looped over."""
+    return len(plan) * math.prod(axes.pick_looped(shape))
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """One tile on its way through the pipeline."""
+
+    index: int
+    spans: tuple[Span, ...]
+    loop: tuple[int, ...]
+    images: NDArray[np.float32]  # (images, channels, *read), in the model's range
+    alpha: NDArray[np.float32] | None  # (1, 1, *read), in the image's units
+    levels: tuple[float, float, float]  # offset and gain of the normalisation, noise
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What stays the same from tile to tile, and the three stages of a tile."""
+
+    source: Any
+    out: Any
+    spec: ModelSpec
+    plan: TilePlan
+    axes: Axes
+    intensity: Intensity
+    first: tuple[int, ...]
+
+    def read(self, index: int) -> _Tile:
+        """Read and normalise one tile."""
+        axes = self.axes
+        position, tile = divmod(index, len(self.plan))
+        lengths = axes.pick_looped(self.out.shape)
+        out_loop = tuple(int(i) for i in np.unravel_index(position, lengths)) if lengths else ()
+        loop = tuple(i + f for i, f in zip(out_loop, self.first or (0,) * len(lengths), strict=True))
+        spans = self.plan[tile]
+        block = _read_padded(self.source, axes, loop, spans, self.plan.shape)
+        low, high, noise = self.intensity.at(loop)
+        offset, gain = normalisation(self.spec, np.dtype(self.source.dtype), low, high)
+        alpha = None
+        if axes.samples is not None and len(block) in (2, 4):
+            alpha = block[None, -1:].astype(np.float32)
+            block = block[:-1]
+        if self.spec.channels not in (1, len(block)):
+            msg = (
+                f"model {self.spec.name!r} needs {self.spec.channels} colour channels, "
+                f"the image has {len(block)}"
+            )
+            raise InputError(msg)
+        images = block.reshape(-1, self.spec.channels, *block.shape[1:])
+        scaled = ((images.astype(np.float64, copy=False) - offset) / gain).astype(np.float32)
+        return _Tile(index, spans, loop, scaled, alpha, (offset, gain, noise / gain))
+
+    def run(self, runner: Runner, tiles: Sequence[_Tile]) -> list[NDArray[np.float32]]:
+        """Upscale a batch of tiles; back in the image's units, samples first."""
+        images = np.concatenate([tile.images for tile in tiles])
+        counts = [len(tile.images) for tile in tiles]
+        noise = np.repeat([tile.levels[2] for tile in tiles], counts).astype(np.float32)
+        bodies = [body for tile, n in zip(tiles, counts, strict=True) for body in [_local(tile)] * n]
+        upscaled = iter(runner.run(images, noise, bodies))
+        results = []
+        for tile, count in zip(tiles, counts, strict=True):
+            offset, gain, _ = tile.levels
+            samples = np.concatenate(list(itertools.islice(upscaled, count)))
+            result = samples * np.float32(gain) + np.float32(offset)
+            if tile.alpha is not None:
+                result = np.concatenate([result, _upscale_alpha(tile, self.spec.scale)])
+            results.append(result)
+        return results
+
+    def write(
+        self, tiles: Sequence[_Tile], results: Sequence[NDArray[np.float32]]
+    ) -> list[tuple[int, Region]]:
+        """Round, clip and write the bodies of a batch."""
+        axes, dtype = self.axes, np.dtype(self.out.dtype)
+        kept = sorted(axes.spatial if axes.samples is None else (*axes.spatial, axes.samples))
+        position = {axis: 1 + i for i, axis in enumerate(axes.spatial)}
+        written = []
+        for tile, result in zip(tiles, results, strict=True):
+            region = self._target(tile)
+            values = cast_values(result, dtype)
+            values = values[0] if axes.samples is None else values
+            order = [position.get(axis, 0) - (axes.samples is None) for axis in kept]
+            key: list[Any] = [slice(*bounds) for bounds in region]
+            for axis in axes.looped:
+                key[axis] = region[axis][0]
+            self.out[tuple(key)] = values.transpose(order)
+            written.append((tile.index, region))
+        return written
+
+    def _target(self, tile: _Tile) -> Region:
+        """Where a tile's body lies in the result."""
+        region = [(0, n) for n in self.out.shape]
+        spatial = zip(
+            self.axes.spatial, tile.spans, self.plan.region, self.spec.scale, strict=True
+        )
+        for axis, span, (start, _), k in spatial:
+            region[axis] = ((span.body_start - start) * k, (span.body_stop - start) * k)
+        first = self.first or (0,) * len(tile.loop)
+        for axis, at, origin in zip(self.axes.looped, tile.loop, first, strict=True):
+            region[axis] = (at - origin, at - origin + 1)
+        return tuple(region)
+
+
+def normalisation(
+    spec: ModelSpec, dtype: np.dtype[Any], low: float, high: float
+) -> tuple[float, float]:
+    """Offset and gain that take an image's values to a model's range.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Says how the model wants its input normalised.
+    dtype : numpy.dtype
+        Data type of the image.
+    low, high : float
+        Measured black and white level of the image.
+
+    Returns
+    -------
+    offset, gain : float
+        ``(value - offset) / gain`` lies in the model's range.
+    """
+    if spec.normalisation == "none":
+        return 0.0, 1.0
+    if spec.normalisation == "range":
+        low, high = (0.0, 1.0)
+        if dtype.kind in "iu":
+            limits = np.iinfo(dtype)
+            low, high = float(limits.min), float(limits.max)
+    bottom, top = spec.value_range
+    gain = (high - low) / (top - bottom)
+    return low - bottom * gain, gain
+
+
+def _read_ahead(
+    reader: ThreadPoolExecutor,
+    job: _Job,
+    batches: Iterator[Sequence[int]],
+    cancelled: Callable[[], bool],
+) -> Iterator[list[_Tile]]:
+    """Read the next batch while the caller works on this one."""
+
+    def start() -> Future[list[_Tile]] | None:
+        batch = next(batches, None)
+        return batch and reader.submit(lambda: [job.read(index) for index in batch])
+
+    ahead = start()
+    while ahead is not None and not cancelled():
+        tiles = ahead.result()
+        ahead = start()
+        if cancelled():
+            return
+        yield tiles
+
+
+def _batched(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    return (order[i : i + size] for i in range(0, len(order), size))
+
+
+def _read_padded(
+    source: Any, axes: Axes, loop: Sequence[int], spans: Sequence[Span], shape: Sequence[int]
+) -> NDArray[Any]:
+    """Read one tile as (samples, *read), mirrored past the far end of the image."""
+    key: list[Any] = [slice(None)] * axes.ndim
+    for axis, index in zip(axes.looped, loop, strict=True):
+        key[axis] = index
+    mirrored: list[NDArray[np.intp] | None] = []
+    for axis, span, n in zip(axes.spatial, spans, shape, strict=True):
+        start, stop, positions = span.read_start, span.read_stop, None
+        if stop > n:
+            positions = _mirror(np.arange(start, stop), n)
+            start, stop = int(positions.min()), int(positions.max()) + 1
+            positions = positions - start
+        key[axis] = slice(start, stop)
+        mirrored.append(positions)
+    block = read_block(source, tuple(key))
+    kept = [axis for axis in range(axes.ndim) if axis not in axes.looped]
+    if axes.samples is None:
+        block = block[None]
+    else:
+        block = np.moveaxis(block, kept.index(axes.samples), 0)
+    for axis, positions in enumerate(mirrored):
+        if positions is not None:
+            block = np.take(block, positions, axis=1 + axis)
+    return block
+
+
+def _mirror(positions: NDArray[np.intp], n: int) -> NDArray[np.intp]:
+    """Reflect positions past the end; repeat the last pixel where there is too little."""
+    last = n - 1
+    if positions[-1] > 2 * last:
+        return np.minimum(positions, last)
+    return np.where(positions > last, 2 * last - positions, positions)
+
+
+def _local(tile: _Tile) -> Body:
+    """A tile's body, counted from the start of its read."""
+    return tuple(
+        (span.body_start - span.read_start, span.body_stop - span.read_start)
+        for span in tile.spans
+    )
+
+
+def _upscale_alpha(tile: _Tile, scale: tuple[int, ...]) -> NDArray[np.float32]:
+    """Interpolate a tile's opacity, which no network has been trained on."""
+    assert tile.alpha is not None
+    linear = Interpolation(ndim=len(scale), scale=scale, method="linear")
+    with torch.inference_mode():
+        alpha: NDArray[np.float32] = linear(torch.from_numpy(tile.alpha))[0].numpy()
+    crop = tuple(slice(a * k, b * k) for (a, b), k in zip(_local(tile), scale, strict=True))
+    return alpha[(slice(None), *crop)]
