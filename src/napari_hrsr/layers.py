@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_hrsr.axes import check_names
 from napari_hrsr.errors import InputError
 from napari_hrsr.geometry import linear_matrix, scaled_point, upscaled_scale_translate
-from napari_hrsr.jobs import Job
 from napari_hrsr.metadata import ImageMetadata
 from napari_hrsr.models.catalog import find_spec
 from napari_hrsr.models.spec import Upscaler
+
+if TYPE_CHECKING:
+    from napari_hrsr.jobs import Job
 
 RECORD_KEY = "napari_hrsr"
 """Where a result layer's metadata hold the record of how it was made."""
