@@ -45,7 +45,7 @@ class TilePlan:
         to `shape` for networks that need neither. Padding lies at the far end
         of each axis.
     tile : tuple of int
-        Longest body per axis.
+        Length of the longest body per axis.
     halo : tuple of int
         Least halo per axis, rounded up to the network's multiple.
     axes : tuple of tuple of Span
@@ -102,8 +102,8 @@ def plan_tiles(
     shape : sequence of int
         Spatial shape of the image, in pixels.
     tile : sequence of int
-        Longest body per axis. Bodies are made even: 100 pixels in tiles of
-        at most 60 become two of 50.
+        Longest body per axis, rounded up to `multiple`. Bodies are made even:
+        100 pixels in tiles of at most 60 become two of 50.
     halo : sequence of int
         Pixels on each side of an output pixel that can influence it.
     multiple : sequence of int, optional
@@ -150,7 +150,8 @@ def plan_tiles(
         least = max(shape[axis], (minimum or ones)[axis])
         length = _round_up(least, multiple[axis])
         bodies = list(_cut(start, stop, tile[axis], multiple[axis], unit[axis] if unit else None))
-        axes.append(tuple(_spans(bodies, length, halo[axis], multiple[axis])))
+        shortest = _round_up((minimum or ones)[axis], multiple[axis])
+        axes.append(tuple(_spans(bodies, length, halo[axis], multiple[axis], shortest)))
         padded.append(length)
     return TilePlan(
         shape=tuple(shape),
@@ -165,17 +166,17 @@ def _cut(
     start: int, stop: int, tile: int, multiple: int, unit: int | None
 ) -> Iterator[tuple[int, int]]:
     """Cut an interval into units, and each unit into even bodies."""
-    unit = unit or stop - start
+    unit = min(unit or stop - start, stop - start)
+    count = math.ceil(unit / tile)
+    body = _round_up(math.ceil(unit / count), multiple)
     for first in range(start, stop, unit):
         last = min(first + unit, stop)
-        count = math.ceil(unit / tile) if unit < stop - start else math.ceil((last - first) / tile)
-        body = _round_up(math.ceil(unit / count), multiple)
         for position in range(first, last, body):
             yield position, min(position + body, last)
 
 
 def _spans(
-    bodies: Sequence[tuple[int, int]], length: int, halo: int, multiple: int
+    bodies: Sequence[tuple[int, int]], length: int, halo: int, multiple: int, shortest: int
 ) -> Iterator[Span]:
     """Surround bodies by reads of one common length inside ``0..length``."""
     wanted = [
@@ -185,7 +186,7 @@ def _spans(
         )
         for start, stop in bodies
     ]
-    read = max(stop - start for start, stop in wanted)
+    read = max(shortest, *(stop - start for start, stop in wanted))
     for (start, stop), (first, _) in zip(bodies, wanted, strict=True):
         first = min(first, length - read)
         yield Span(first, first + read, start, stop)

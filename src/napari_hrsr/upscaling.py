@@ -176,7 +176,7 @@ class _Job:
         out_loop = tuple(int(i) for i in np.unravel_index(position, lengths)) if lengths else ()
         loop = tuple(i + f for i, f in zip(out_loop, self.first or (0,) * len(lengths), strict=True))
         spans = self.plan[tile]
-        block = _read_padded(self.source, axes, loop, spans, self.plan.shape)
+        block = _read_padded(self.source, axes, loop, spans, self.plan)
         low, high, noise = self.intensity.at(loop)
         offset, gain = normalisation(self.spec, np.dtype(self.source.dtype), low, high)
         alpha = None
@@ -301,17 +301,17 @@ def _batched(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
 
 
 def _read_padded(
-    source: Any, axes: Axes, loop: Sequence[int], spans: Sequence[Span], shape: Sequence[int]
+    source: Any, axes: Axes, loop: Sequence[int], spans: Sequence[Span], plan: TilePlan
 ) -> NDArray[Any]:
     """Read one tile as (samples, *read), mirrored past the far end of the image."""
     key: list[Any] = [slice(None)] * axes.ndim
     for axis, index in zip(axes.looped, loop, strict=True):
         key[axis] = index
     mirrored: list[NDArray[np.intp] | None] = []
-    for axis, span, n in zip(axes.spatial, spans, shape, strict=True):
+    for axis, span, n, padded in zip(axes.spatial, spans, plan.shape, plan.padded, strict=True):
         start, stop, positions = span.read_start, span.read_stop, None
         if stop > n:
-            positions = _mirror(np.arange(start, stop), n)
+            positions = _mirror(n, padded)[start:stop]
             start, stop = int(positions.min()), int(positions.max()) + 1
             positions = positions - start
         key[axis] = slice(start, stop)
@@ -328,10 +328,10 @@ def _read_padded(
     return block
 
 
-def _mirror(positions: NDArray[np.intp], n: int) -> NDArray[np.intp]:
-    """Reflect positions past the end; repeat the last pixel where there is too little."""
-    last = n - 1
-    if positions[-1] > 2 * last:
+def _mirror(n: int, padded: int) -> NDArray[np.intp]:
+    """Where each pixel of a padded axis is read: reflected, or the last one where it is short."""
+    positions, last = np.arange(padded), n - 1
+    if padded - 1 > 2 * last:
         return np.minimum(positions, last)
     return np.where(positions > last, 2 * last - positions, positions)
 
