@@ -1,0 +1,175 @@
+"""Images in files: opened lazily, written completely or not at all.
+
+The suffix says which format: TIFF (OME-TIFF, ImageJ), OME-Zarr, NIfTI, PNG.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from napari_hrsr.errors import InputError, OutputError
+from napari_hrsr.files.image_file import RECORD_KEY, ImageFile, LazyPixels
+from napari_hrsr.files.ome_zarr import OmeZarrResult
+from napari_hrsr.files.partial import Cancelled, Progress, temporary_result
+from napari_hrsr.intensity import check_source
+from napari_hrsr.metadata import ImageMetadata
+
+__all__ = [
+    "RECORD_KEY",
+    "WRITTEN_SUFFIXES",
+    "ImageFile",
+    "LazyPixels",
+    "OmeZarrResult",
+    "check_output",
+    "is_zarr_name",
+    "read_image",
+    "temporary_result",
+    "write_image",
+]
+
+WRITTEN_SUFFIXES = (".ome.tif", ".tif", ".tiff", ".ome.zarr", ".zarr", ".nii", ".nii.gz", ".png")
+
+_TIFF = (".tif", ".tiff")
+_NIFTI = (".nii", ".nii.gz")
+
+
+def read_image(path: str | Path) -> ImageFile:
+    """Open an image without reading its pixels.
+
+    Parameters
+    ----------
+    path : str or Path
+        TIFF, OME-Zarr (a folder), NIfTI, PNG, JPEG, BMP or WebP.
+
+    Returns
+    -------
+    ImageFile
+        Lazy pixels in the file's axis order, metadata, and the record of how
+        it was made if napari-hrsr wrote it.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, damaged, incomplete, or of an unknown kind.
+    """
+    # Imported here so that one format's library is not needed for another's.
+    from napari_hrsr.files.image_file import checked_path
+    from napari_hrsr.files.plain import PLAIN_SUFFIXES
+
+    path = checked_path(path)
+    name = path.name.lower()
+    if path.is_dir():
+        from napari_hrsr.files.ome_zarr_reading import read_ome_zarr
+
+        return read_ome_zarr(path)
+    if name.endswith(_TIFF):
+        from napari_hrsr.files.tiff import read_tiff
+
+        return read_tiff(path)
+    if name.endswith(_NIFTI):
+        from napari_hrsr.files.nifti import read_nifti
+
+        return read_nifti(path)
+    if name.endswith(PLAIN_SUFFIXES):
+        from napari_hrsr.files.plain import read_plain
+
+        return read_plain(path)
+    msg = (
+        f"{path.name} is of no kind that can be read: "
+        "use TIFF, OME-Zarr, NIfTI (.nii, .nii.gz), PNG, JPEG, BMP or WebP"
+    )
+    raise InputError(msg)
+
+
+def write_image(
+    path: str | Path,
+    data: Any,
+    metadata: ImageMetadata,
+    *,
+    record: dict[str, Any] | None = None,
+    progress: Progress | None = None,
+    cancelled: Cancelled | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Write an image with its place in the world, in flat memory.
+
+    It is written under a hidden name in the same folder, and gets its own
+    name when it is complete. An existing file is replaced then; an existing
+    OME-Zarr only if `overwrite` is true.
+
+    Parameters
+    ----------
+    path : str or Path
+        The suffix says the format: ``.tif``, ``.tiff``, ``.ome.tif`` (all
+        OME-TIFF), ``.ome.zarr``, ``.zarr`` (OME-NGFF 0.5), ``.nii``,
+        ``.nii.gz`` or ``.png``.
+    data : array-like
+        Pixels; numpy, memory map, zarr, dask or `ImageFile.data`.
+    metadata : ImageMetadata
+        Axes, pixel size, origin and units of `data`.
+    record : dict, optional
+        How the image was made, in values that JSON can hold.
+    progress : callable, optional
+        Called with the number of parts written and in total.
+    cancelled : callable, optional
+        Polled between parts.
+    overwrite : bool
+        Replace an existing OME-Zarr.
+
+    Raises
+    ------
+    InputError
+        If `data` is no image, or `metadata` names other axes than it has.
+    OutputError
+        If the format cannot hold the image, or it cannot be written.
+    CancelledError
+        If `cancelled` returned True.
+    """
+    path = Path(path)
+    check_output(path)
+    data = check_source(data)
+    if len(data.shape) != len(metadata.axes):
+        msg = f"axes {metadata.axes!r} do not fit an image with {len(data.shape)} axes"
+        raise InputError(msg)
+    report = progress or (lambda done, total: None)
+    name = path.name.lower()
+    if is_zarr_name(path):
+        from napari_hrsr.files.ome_zarr import write_ome_zarr
+
+        write_ome_zarr(
+            path, data, metadata, record, overwrite=overwrite, progress=report, cancelled=cancelled
+        )
+    elif name.endswith(_TIFF):
+        from napari_hrsr.files.tiff_writing import write_tiff
+
+        write_tiff(path, data, metadata, record, progress=report, cancelled=cancelled)
+    elif name.endswith(_NIFTI):
+        from napari_hrsr.files.nifti import write_nifti
+
+        write_nifti(path, data, metadata, record, progress=report, cancelled=cancelled)
+    else:
+        from napari_hrsr.files.plain import write_png
+
+        write_png(path, data, metadata, record, progress=report, cancelled=cancelled)
+
+
+def check_output(path: str | Path) -> None:
+    """Refuse a name whose suffix says no format that can be written.
+
+    Raises
+    ------
+    OutputError
+        With the suffixes that can.
+    """
+    name = Path(path).name.lower()
+    if not name.endswith(WRITTEN_SUFFIXES):
+        msg = f"{Path(path).name} has no suffix that can be written: use " + ", ".join(
+            WRITTEN_SUFFIXES
+        )
+        raise OutputError(msg)
+
+
+def is_zarr_name(path: str | Path) -> bool:
+    """Tell whether a name says OME-Zarr."""
+    return Path(path).name.lower().endswith(".zarr")
