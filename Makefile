@@ -1,0 +1,58 @@
+# make demo    see the plugin work: in napari, or into demo-output/ without a display
+# make test    run the tests (ARGS="-k tiling" runs some of them)
+# make check   lint, formatting, types, import direction, plugin manifest
+# make venv    only set up .venv
+# make clean   remove everything that these targets made
+#
+# Needs python3 (3.11 or later), make and git. On Debian and Ubuntu the system
+# packages that are missing are installed by apt-get.
+
+PYTHON ?= python3
+VENV ?= .venv
+# The version the tests are run with; make TORCH= takes the newest one allowed.
+TORCH ?= torch==2.13.0
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test check venv clean system
+
+demo: $(VENV)/.installed | system
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname -s)" = Darwin ]; then \
+		$(BIN)/napari-hrsr demo $(ARGS); \
+	else \
+		$(BIN)/napari-hrsr demo --headless demo-output $(ARGS); \
+	fi
+
+# pytest-xvfb brings up a display of its own, so that no window appears.
+test: $(VENV)/.installed-dev | system
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev | system
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/npe2 validate --imports src/napari_hrsr/napari.yaml
+
+venv: $(VENV)/.installed-dev
+
+system:
+	@PYTHON="$(PYTHON)" scripts/system-packages.sh
+
+$(VENV)/.installed: pyproject.toml | system
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
+	$(PIP) install --quiet --upgrade "pip>=25.1"
+	$(if $(TORCH),$(PIP) install --quiet "$(TORCH)")
+	$(PIP) install --quiet --editable ".[all]"
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(PIP) install --quiet --group dev
+	@touch $@
+
+clean:
+	rm -rf $(VENV) demo-output build dist .hypothesis .import_linter_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	find src tests scripts benchmarks examples -name __pycache__ -prune -exec rm -rf {} + 2>/dev/null || true
