@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from napari_hrsr.errors import InputError
 from napari_hrsr.tiling import TilePlan, plan_tiles
 

@@ -42,6 +42,10 @@ class Axes:
         """Number of axes of the image."""
         return len(self.names)
 
+    def has_alpha(self, shape: Sequence[int]) -> bool:
+        """Tell whether the last sample of every pixel is its opacity."""
+        return self.samples is not None and shape[self.samples] in (2, 4)
+
     def spread(self, values: Sequence[int], fill: int = 1) -> tuple[int, ...]:
         """Return one value per axis of the image from one per spatial axis."""
         spread = [fill] * self.ndim

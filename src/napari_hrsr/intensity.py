@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_hrsr.axes import Axes
-from napari_hrsr.errors import CancelledError, InputError
+from napari_hrsr.errors import CancelledError, HrsrError, InputError
 from napari_hrsr.noise_level import estimate_noise
 
 Per = Literal["image", "channel", "frame"]
@@ -27,6 +27,7 @@ LOW_PERCENTILE, HIGH_PERCENTILE = 0.1, 99.9
 EXACT_IN_FLOAT32 = 2**24
 
 _SLAB = 4_000_000
+_PATCH = 64
 _SAMPLED_SLABS = 16
 _NOISE_PLANES = 8
 _NOISE_SIDE = 1024
@@ -94,12 +95,7 @@ def check_source(source: Any) -> Any:
     if isinstance(source, np.ma.MaskedArray):
         msg = "masked arrays are not supported: fill the mask first, with image.filled(value)"
         raise InputError(msg)
-    if not (hasattr(source, "shape") and hasattr(source, "dtype")):
-        try:
-            source = np.asarray(source)
-        except ValueError as error:
-            msg = f"not an image: {error}"
-            raise InputError(msg) from None
+    source = _as_array(source)
     _check_dtype(np.dtype(source.dtype))
     if any(isinstance(n, float) and math.isnan(n) for n in source.shape):
         msg = "the dask array's shape is unknown: call its compute_chunk_sizes() first"
@@ -110,6 +106,20 @@ def check_source(source: Any) -> Any:
     if 0 in source.shape:
         msg = f"the image is empty: its shape is {tuple(source.shape)}"
         raise InputError(msg)
+    return source
+
+
+def _as_array(source: Any) -> Any:
+    """Convert what is no array, or whose data type is not numpy's: lists, torch tensors."""
+    try:
+        np.dtype(source.dtype)
+        source.shape  # noqa: B018
+    except (AttributeError, TypeError):
+        try:
+            return np.asarray(source)
+        except (TypeError, ValueError, RuntimeError) as error:
+            msg = f"not an image: {error}"
+            raise InputError(msg) from None
     return source
 
 
@@ -170,27 +180,21 @@ def measure_intensity(
     if per not in ("channel", "image", "frame"):
         msg = f"intensity is measured per 'channel', 'image' or 'frame', got {per!r}"
         raise InputError(msg)
-    dtype = np.dtype(source.dtype)
-    every_value = dtype.kind == "f" or dtype.itemsize > 2
+    every = needs_every_value(source.dtype)
     apart = {"channel": "C", "image": "", "frame": "CT"}[per]
     lengths = axes.pick_looped(source.shape)
     groups = tuple(
         n if axes.names[axis] in apart else 1 for axis, n in zip(axes.looped, lengths, strict=True)
     )
     low, high, noise = (np.zeros(groups) for _ in range(3))
-    slabs = {group: _slabs(source, axes, group, groups, every_value) for group in np.ndindex(groups)}
+    slabs = {group: _slabs(source, axes, group, groups, every) for group in np.ndindex(groups)}
     total, done = sum(len(s) for s in slabs.values()), 0
     for group, keys in slabs.items():
         values: list[NDArray[Any]] = []
         levels: list[float] = []
         planes = set(np.linspace(0, len(keys) - 1, min(len(keys), _NOISE_PLANES)).astype(int))
         for position, key in enumerate(keys):
-            if cancelled():
-                msg = "cancelled while the intensity was measured"
-                raise CancelledError(msg)
-            slab = read_block(source, key)
-            if every_value:
-                _check_values(slab, key)
+            slab = _colours(_checked_slab(source, key, every, cancelled), axes)
             values.append(_thin(slab, _SAMPLE // len(keys)))
             if position in planes:
                 levels.extend(_noise_levels(slab, axes))
@@ -203,13 +207,47 @@ def measure_intensity(
     return Intensity(low, high, noise)
 
 
+def needs_every_value(dtype: Any) -> bool:
+    """Tell whether an image of this type may hold values that cannot be used."""
+    dtype = np.dtype(dtype)
+    return bool(dtype.kind == "f" or dtype.itemsize > 2)
+
+
+def check_values(source: Any, axes: Axes, *, cancelled: Callable[[], bool] = lambda: False) -> None:
+    """Read an image once, and refuse values that cannot be used.
+
+    For runs whose `Intensity` is given; `measure_intensity` checks by itself.
+
+    Raises
+    ------
+    InputError, CancelledError
+        As `measure_intensity`.
+    """
+    if needs_every_value(source.dtype):
+        together = (1,) * len(axes.looped)
+        for key in _slabs(source, axes, (0,) * len(axes.looped), together, every=True):
+            _checked_slab(source, key, True, cancelled)
+
+
 def read_block(source: Any, key: tuple[Any, ...]) -> NDArray[Any]:
-    """Read part of any array-like into memory, in native byte order."""
-    block = source[key]
-    if hasattr(block, "compute"):
-        # The caller already runs in a thread of its own.
-        block = block.compute(scheduler="synchronous")
-    block = np.asarray(block)
+    """Read part of any array-like into memory, in native byte order.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, for example from a damaged file.
+    """
+    try:
+        block = source[key]
+        if hasattr(block, "compute"):
+            # The caller already runs in a thread of its own.
+            block = block.compute(scheduler="synchronous")
+        block = np.asarray(block)
+    except HrsrError:
+        raise
+    except Exception as error:
+        msg = f"the image cannot be read at {_describe(key)}: {error or type(error).__name__}"
+        raise InputError(msg) from error
     return block if block.dtype.isnative else block.astype(block.dtype.newbyteorder("="))
 
 
@@ -242,16 +280,13 @@ def _slabs(
 ) -> list[tuple[Any, ...]]:
     """Keys of the slabs that belong to one group: all of them, or a sample."""
     shape = source.shape
-    loops = [
+    choices: list[Sequence[Any]] = [
         (group[i],) if groups[i] > 1 else range(shape[axis]) for i, axis in enumerate(axes.looped)
     ]
-    first = axes.spatial[0]
-    per_row = math.prod(shape[axis] for axis in axes.spatial[1:])
-    rows = max(1, _SLAB // per_row)
-    if len(axes.spatial) == 2:
-        rows = max(rows, 64)
-    starts = range(0, shape[first], rows)
-    count = math.prod(len(r) for r in loops) * len(starts)
+    lengths = _slab_lengths(axes.pick_spatial(shape), axes.pick_spatial(_chunks(source)))
+    choices += [_cuts(shape[a], n) for a, n in zip(axes.spatial, lengths, strict=True)]
+    counts = [len(options) for options in choices]
+    count = math.prod(counts)
     picked = (
         range(count)
         if every or count <= _SAMPLED_SLABS
@@ -259,25 +294,62 @@ def _slabs(
     )
     keys = []
     for position in picked:
-        position, row = divmod(position, len(starts))
         key: list[Any] = [slice(None)] * axes.ndim
-        for axis, loop in zip(reversed(axes.looped), reversed(loops), strict=True):
-            position, at = divmod(position, len(loop))
-            key[axis] = loop[at]
-        key[first] = slice(starts[row], min(starts[row] + rows, shape[first]))
+        at = np.unravel_index(position, counts)
+        for axis, options, index in zip((*axes.looped, *axes.spatial), choices, at, strict=True):
+            key[axis] = options[int(index)]
         keys.append(tuple(key))
     return keys
 
 
+def _slab_lengths(shape: tuple[int, ...], chunks: tuple[int, ...]) -> tuple[int, ...]:
+    """Lengths of a slab: whole chunks, at least a patch, then up to `_SLAB` pixels."""
+    patch = (1, _PATCH, _PATCH)[-len(shape) :]
+    lengths = [
+        min(n, math.ceil(least / chunk) * chunk)
+        for n, least, chunk in zip(shape, patch, chunks, strict=True)
+    ]
+    for axis in reversed(range(len(shape))):
+        room = max(1, _SLAB // math.prod(lengths))
+        lengths[axis] = min(shape[axis], lengths[axis] * room)
+    return tuple(lengths)
+
+
+def _chunks(source: Any) -> tuple[int, ...]:
+    """Chunk lengths of a zarr or dask array; ones for any other."""
+    chunks = getattr(source, "shards", None) or getattr(source, "chunks", None)
+    chunks = chunks or (1,) * len(source.shape)
+    return tuple(int(max(c) if isinstance(c, tuple) else c) for c in chunks)
+
+
+def _cuts(n: int, length: int) -> list[slice]:
+    """Cut an axis; what is left over joins the last piece where it is short."""
+    count = max(1, round(n / length))
+    return [slice(i * length, n if i == count - 1 else (i + 1) * length) for i in range(count)]
+
+
+def _checked_slab(
+    source: Any, key: tuple[Any, ...], every: bool, cancelled: Callable[[], bool]
+) -> NDArray[Any]:
+    if cancelled():
+        msg = "cancelled while the intensity was measured"
+        raise CancelledError(msg)
+    slab = read_block(source, key)
+    if every:
+        _check_values(slab, key)
+    return slab
+
+
 def _check_values(slab: NDArray[Any], key: tuple[Any, ...]) -> None:
     if slab.dtype.kind == "f":
-        bad = ~np.isfinite(slab)
+        with np.errstate(over="ignore"):
+            bad = ~np.isfinite(slab.astype(np.float32, copy=False))
         if bad.any():
             index = _absolute(np.argwhere(bad)[0].tolist(), key)
             msg = (
-                f"the image holds NaN or infinite values, {int(bad.sum())} of them in the first "
-                f"place that was found, at index {index}: replace them, "
-                "for example with np.nan_to_num(image)"
+                "the image holds NaN, infinite or enormous values, "
+                f"{int(bad.sum())} of them in the first place that was found, at index {index}: "
+                "replace them, for example with np.nan_to_num(image)"
             )
             raise InputError(msg)
         return
@@ -297,9 +369,29 @@ def _absolute(index: list[int], key: tuple[Any, ...]) -> tuple[int, ...]:
     )
 
 
+def _describe(key: tuple[Any, ...]) -> str:
+    parts = [f"{k.start or 0}:{k.stop or ''}" if isinstance(k, slice) else str(k) for k in key]
+    return f"[{', '.join(parts)}]"
+
+
+def _colours(slab: NDArray[Any], axes: Axes) -> NDArray[Any]:
+    """Leave out the opacity, which is not light."""
+    if axes.samples is None:
+        return slab
+    position = axes.samples - sum(axis < axes.samples for axis in axes.looped)
+    count = slab.shape[position]
+    kept = slice(count - 1 if count in (2, 4) else count)
+    return slab[(slice(None),) * position + (kept,)]
+
+
 def _thin(slab: NDArray[Any], count: int) -> NDArray[Any]:
+    """Take about `count` evenly spaced values, from every column and every colour."""
     flat = slab.reshape(-1)
-    return flat[:: max(1, math.ceil(flat.size / max(1, count)))]
+    step = max(1, math.ceil(flat.size / max(1, count)))
+    # A step that shared a factor with the width would see some columns only.
+    while math.gcd(step, flat.size) > 1:
+        step += 1
+    return flat[::step]
 
 
 def _noise_levels(slab: NDArray[Any], axes: Axes) -> Iterator[float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -22,7 +23,7 @@ from napari_hrsr.devices import (
     memory_format,
     release_memory,
 )
-from napari_hrsr.errors import ComputeError, OutOfMemoryError
+from napari_hrsr.errors import ComputeError, HrsrError, OutOfMemoryError
 from napari_hrsr.models.spec import Upscaler
 
 SHORTEST_BODY = 4
@@ -51,11 +52,12 @@ class Runner:
         self._halo = tuple(halo)
         self._format = memory_format(model.spec.ndim, placement)
         self._model = model
-        self._largest: float = math.inf
+        self._too_large: float = math.inf
         if isinstance(model, nn.Module):
-            own = copy.deepcopy(model).eval().requires_grad_(False)
-            own = own.to(placement.device, placement.dtype)
-            self._model = own.to(memory_format=self._format)
+            try:
+                self._model = self._prepare(copy.deepcopy(model))
+            except (RuntimeError, MemoryError) as error:
+                raise self._translated(error, "could not be moved") from error
 
     def run(
         self, images: NDArray[np.float32], noise: NDArray[np.float32], bodies: Sequence[Body]
@@ -84,7 +86,7 @@ class Runner:
             If the network fails, or returns numbers that are not finite.
         """
         size = len(images) * math.prod(images.shape[2:])
-        if size <= self._largest or not self._divisible(images, bodies):
+        if size < self._too_large or not self._divisible(images, bodies):
             results = self._attempt(images, noise, bodies)
             if results is not None:
                 return results
@@ -97,7 +99,7 @@ class Runner:
                     "Close other programs, choose another device, or a smaller model"
                 )
                 raise OutOfMemoryError(msg)
-            self._largest = size / 2
+            self._too_large = size
         if len(images) > 1:
             half = len(images) // 2
             return self.run(images[:half], noise[:half], bodies[:half]) + self.run(
@@ -121,7 +123,8 @@ class Runner:
         halves = []
         for first, last in ((start, middle), (middle, stop)):
             low = max(0, (first - halo) // multiple * multiple)
-            high = min(length, -(-(last + halo) // multiple) * multiple)
+            least = max(last + halo, low + self.spec.minimum[axis])
+            high = min(length, -(-least // multiple) * multiple)
             low = max(0, min(low, high - self.spec.minimum[axis]) // multiple * multiple)
             part = np.take(image, range(low, high), axis=2 + axis)
             local = (*body[:axis], (first - low, last - low), *body[axis + 1 :])
@@ -135,15 +138,34 @@ class Runner:
         try:
             with torch.inference_mode(), float32_means_float32():
                 return self._forward(images, noise, bodies)
-        except (RuntimeError, MemoryError) as error:
+        except HrsrError:
+            raise
+        except Exception as error:
             if is_out_of_memory(error):
                 return None
-            reason = str(error).strip().partition("\n")[0]
-            msg = (
-                f"model {self.spec.name!r} failed on a tile of shape {images.shape[1:]} "
-                f"on {self._placement.device}: {reason}"
+            shape = " x ".join(map(str, images.shape[2:]))
+            raise self._translated(error, f"failed on a tile of {shape} pixels") from error
+
+    def _prepare(self, model: nn.Module) -> Upscaler:
+        """Put a private copy where it computes, in the layout that is fastest there."""
+        model = model.eval().requires_grad_(False)
+        model = model.to(self._placement.device, self._placement.dtype)
+        for weight in model.parameters():
+            # A model may hold networks of fewer axes, whose weights have another layout.
+            if weight.ndim == 2 + self.spec.ndim:
+                weight.data = weight.data.contiguous(memory_format=self._format)
+        return cast("Upscaler", model)
+
+    def _translated(self, error: Exception, what: str) -> HrsrError:
+        """Say in our words what torch reported: which model, where, why."""
+        where = f"model {self.spec.name!r} {what} on {self._placement.device}"
+        if is_out_of_memory(error):
+            return OutOfMemoryError(
+                f"out of memory: {where}. Close other programs, choose another device, "
+                "or a smaller model"
             )
-            raise ComputeError(msg) from error
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        return ComputeError(f"{where}: {reason}")
 
     def _forward(
         self, images: NDArray[np.float32], noise: NDArray[np.float32], bodies: Sequence[Body]

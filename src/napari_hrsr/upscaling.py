@@ -174,13 +174,15 @@ class _Job:
         position, tile = divmod(index, len(self.plan))
         lengths = axes.pick_looped(self.out.shape)
         out_loop = tuple(int(i) for i in np.unravel_index(position, lengths)) if lengths else ()
-        loop = tuple(i + f for i, f in zip(out_loop, self.first or (0,) * len(lengths), strict=True))
+        loop = tuple(
+            i + f for i, f in zip(out_loop, self.first or (0,) * len(lengths), strict=True)
+        )
         spans = self.plan[tile]
         block = _read_padded(self.source, axes, loop, spans, self.plan)
         low, high, noise = self.intensity.at(loop)
         offset, gain = normalisation(self.spec, np.dtype(self.source.dtype), low, high)
         alpha = None
-        if axes.samples is not None and len(block) in (2, 4):
+        if axes.has_alpha(self.source.shape):
             alpha = block[None, -1:].astype(np.float32)
             block = block[:-1]
         if self.spec.channels not in (1, len(block)):
@@ -198,7 +200,9 @@ class _Job:
         images = np.concatenate([tile.images for tile in tiles])
         counts = [len(tile.images) for tile in tiles]
         noise = np.repeat([tile.levels[2] for tile in tiles], counts).astype(np.float32)
-        bodies = [body for tile, n in zip(tiles, counts, strict=True) for body in [_local(tile)] * n]
+        bodies = [
+            body for tile, n in zip(tiles, counts, strict=True) for body in [_local(tile)] * n
+        ]
         upscaled = iter(runner.run(images, noise, bodies))
         results = []
         for tile, count in zip(tiles, counts, strict=True):
@@ -233,9 +237,7 @@ class _Job:
     def _target(self, tile: _Tile) -> Region:
         """Where a tile's body lies in the result."""
         region = [(0, n) for n in self.out.shape]
-        spatial = zip(
-            self.axes.spatial, tile.spans, self.plan.region, self.spec.scale, strict=True
-        )
+        spatial = zip(self.axes.spatial, tile.spans, self.plan.region, self.spec.scale, strict=True)
         for axis, span, (start, _), k in spatial:
             region[axis] = ((span.body_start - start) * k, (span.body_stop - start) * k)
         first = self.first or (0,) * len(tile.loop)
@@ -339,8 +341,7 @@ def _mirror(n: int, padded: int) -> NDArray[np.intp]:
 def _local(tile: _Tile) -> Body:
     """A tile's body, counted from the start of its read."""
     return tuple(
-        (span.body_start - span.read_start, span.body_stop - span.read_start)
-        for span in tile.spans
+        (span.body_start - span.read_start, span.body_stop - span.read_start) for span in tile.spans
     )
 
 
