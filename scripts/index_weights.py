@@ -42,6 +42,7 @@ def update(path: Path, results: Path | None) -> ModelSpec:
         rows = json.loads((results / f"default_models_{spec.ndim}d_binned.json").read_text())
         spec = replace(spec, gains=mean_gains(rows))
     save_file(state, path, metadata={"napari_hrsr": json.dumps(spec_to_dict(spec))})
+    path.chmod(0o644)
     content = path.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
     return replace(spec, weights=Weights(path.name, digest, len(content)))

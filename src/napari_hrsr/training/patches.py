@@ -144,7 +144,9 @@ def draw_batch(
     noise : Tensor
         Shape (batch, 1, 1, ...).
     """
-    coarse, fine, noise = [], [], []
+    coarse: list[np.ndarray] = []
+    fine: list[np.ndarray] = []
+    noise: list[float] = []
     for index in rng.integers(len(pairs), size=batch):
         pair = pairs[index]
         ndim = pair.coarse.ndim

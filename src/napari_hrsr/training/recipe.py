@@ -161,7 +161,7 @@ def train(
     """
     averaged = copy.deepcopy(network).eval().requires_grad_(False)
     parameters = list(network.parameters())
-    shadow = list(averaged.parameters())
+    shadow: list[Tensor] = list(averaged.parameters())
     optimiser = torch.optim.AdamW(parameters, recipe.learning_rate, (0.9, 0.99), weight_decay=0.0)
     pairs = [make() for _ in range(recipe.pairs)]
     total = 0.0
@@ -184,7 +184,7 @@ def train(
         # Early on the average must forget the untrained weights faster.
         decay = min(recipe.average, (1 + step) / (10 + step))
         with torch.no_grad():
-            torch._foreach_lerp_(shadow, parameters, 1 - decay)
+            torch._foreach_lerp_(shadow, [p.detach() for p in parameters], 1 - decay)
         total += float(loss.detach())
         if report is not None and step % 200 == 199:
             report(step + 1, total / 200)

@@ -46,7 +46,7 @@ class Convolution(nn.Module):
             x.device.type == "cpu"
             and x.dtype is torch.float32
             and not torch.is_grad_enabled()
-            and torch.backends.mkldnn.is_available()
+            and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         ):
             # torch sends small batches of one to a native kernel that is many times slower.
             ones = (1,) * self.ndim
