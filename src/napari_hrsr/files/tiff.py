@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import threading
+import warnings
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import tifffile
@@ -14,12 +17,13 @@ import zarr
 
 from napari_hrsr.errors import HrsrError, InputError
 from napari_hrsr.files.image_file import RECORD_KEY, ImageFile, LazyPixels, checked_path, damaged
-from napari_hrsr.files.units import unit_name
+from napari_hrsr.files.units import MICROMETRES, unit_name
 from napari_hrsr.metadata import ImageMetadata
 
 PRINT_RESOLUTIONS = (72.0, 96.0, 150.0, 300.0, 600.0)
 """Dots per inch that say how an image is printed, not how large a pixel is."""
 
+_DAMAGE = ("invalid page offset", "corrupted", "failed to reshape")
 _NO_CALIBRATION = 5_000.0
 
 
@@ -40,25 +44,58 @@ def read_tiff(path: str | Path) -> ImageFile:
         If it is no TIFF, or pixels are missing.
     """
     path = checked_path(path)
-    try:
-        tiff = tifffile.TiffFile(path)
-    except Exception as error:
-        raise damaged(path.name, error) from error
-    try:
-        return _read(tiff, path)
-    except HrsrError:
-        tiff.close()
-        raise
-    except Exception as error:
-        tiff.close()
-        raise damaged(path.name, error) from error
+    with _Complaints() as complaints:
+        try:
+            tiff = tifffile.TiffFile(path)
+        except Exception as error:
+            raise damaged(path.name, error) from error
+        try:
+            return _read(tiff, path, complaints)
+        except HrsrError:
+            tiff.close()
+            raise
+        except Exception as error:
+            tiff.close()
+            raise damaged(path.name, error) from error
 
 
-def _read(tiff: tifffile.TiffFile, path: Path) -> ImageFile:
-    if not tiff.series:
+class _Complaints(logging.Handler):
+    """Collects what tifffile logs while this thread opens a file.
+
+    A file that was cut off opens with fewer planes, and only its log says so.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._thread = threading.get_ident()
+        self.damage: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a message that tells of missing planes."""
+        text = record.getMessage()
+        if record.thread == self._thread and any(word in text for word in _DAMAGE):
+            self.damage = text
+
+    def __enter__(self) -> Self:
+        logging.getLogger("tifffile").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("tifffile").removeHandler(self)
+
+
+def _read(tiff: tifffile.TiffFile, path: Path, complaints: _Complaints) -> ImageFile:
+    every = tiff.series
+    if complaints.damage is not None:
+        raise damaged(path.name, ValueError(complaints.damage))
+    if not every:
         msg = f"{path.name} holds no image"
         raise InputError(msg)
-    series = tiff.series[0]
+    series = every[0]
+    # Smaller ones beside it are thumbnails and labels.
+    if any(other.size >= series.size for other in every[1:]):
+        msg = f"{path.name} holds {len(every)} images; only the first is read"
+        warnings.warn(msg, UserWarning, stacklevel=4)
     _check_complete(series, path.name)
     own = _own_annotation(tiff)
     axes = _letters(series.axes, tuple(series.shape), own)
@@ -75,7 +112,6 @@ def _read(tiff: tifffile.TiffFile, path: Path) -> ImageFile:
         metadata = _metadata(tiff, axes)
         tiff.close()
     else:
-        # chunkmode page would decode whole pages of tiled files.
         opened = zarr.open(series.aszarr(level=0), mode="r")
         array = opened if isinstance(opened, zarr.Array) else opened["0"]
         tiff_close = tiff.close
@@ -175,8 +211,6 @@ def _ome_geometry(
 
 
 def _conversion(unit: str, wanted: str) -> float:
-    from napari_hrsr.files.units import MICROMETRES
-
     if unit == wanted or unit not in MICROMETRES or wanted not in MICROMETRES:
         return 1.0
     return MICROMETRES[unit] / MICROMETRES[wanted]
@@ -187,17 +221,12 @@ def _imagej_geometry(
 ) -> None:
     facts = tiff.imagej_metadata or {}
     unit = unit_name(str(facts.get("unit", "")))
-    if unit == "pixel" and facts.get("unit") not in (None, "pixel", "pixels", ""):
-        # A unit that we do not know: better none than a wrong one.
-        unit = "pixel"
     tags = tiff.pages.first.tags
     for letter, tag in (("X", "XResolution"), ("Y", "YResolution")):
         per_unit = _ratio(tags[tag].value) if tag in tags else None
         if per_unit and facts.get("unit"):
             scale[letter] = 1 / per_unit
-            units[letter] = unit_name(str(facts.get(f"{letter.lower()}unit", ""))) or unit
-            if units[letter] == "pixel":
-                units[letter] = unit
+            units[letter] = unit
     spacing = _positive(facts.get("spacing"))
     if spacing is not None:
         scale["Z"] = spacing
