@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from napari_hrsr.devices import free_memory
 from napari_hrsr.errors import CancelledError, InputError
 from napari_hrsr.files import OmeZarrResult
-from napari_hrsr.intensity import Intensity, Per, check_source, measure_intensity
+from napari_hrsr.intensity import Intensity, Per, check_source, check_values, measure_intensity
 from napari_hrsr.jobs import Job, Region, describe_job, plan_job, start_job
 from napari_hrsr.layers import is_layer, layer_axes, layer_metadata, layer_source, result_attributes
 from napari_hrsr.metadata import ImageMetadata, plain_metadata, upscaled_metadata
@@ -164,7 +165,8 @@ def upscale_layer(
         As for `upscale`.
     """
     if not is_layer(layer):
-        msg = f"upscale_layer takes a napari layer, got {type(layer).__name__}; use upscale for arrays"
+        what = type(layer).__name__
+        msg = f"upscale_layer takes a napari layer, got {what}; use upscale for arrays"
         raise InputError(msg)
     job = plan_job(
         layer_source(layer),
@@ -195,6 +197,7 @@ def _run(
         check_memory(job)
     elif not to_file:
         _check_out(out, job)
+        job = replace(job, dtype=np.dtype(out.dtype))
     if layer is None:
         name, metadata = "", plain_metadata(job.axes.names)
     else:
@@ -239,13 +242,31 @@ def settle_intensity(
             msg = f"noise is 'auto' or a standard deviation from 0 up, got {noise!r}"
             raise InputError(msg)
     if isinstance(intensity, Intensity):
+        _check_intensity(intensity, job)
+        check_values(job.source, job.axes, cancelled=cancelled)
         measured = intensity
     else:
         measured = measure_intensity(
-            job.source, job.axes, per=intensity or "channel",
-            progress=progress, cancelled=cancelled,
+            job.source,
+            job.axes,
+            per=intensity or "channel",
+            progress=progress,
+            cancelled=cancelled,
         )
     return measured if level is None else measured.with_noise(level)
+
+
+def _check_intensity(intensity: Intensity, job: Job) -> None:
+    lengths = job.axes.pick_looped(job.source.shape)
+    given = intensity.low.shape
+    if len(given) != len(lengths) or any(
+        k not in (1, n) for k, n in zip(given, lengths, strict=True)
+    ):
+        msg = (
+            f"the intensity was measured for looped axes of lengths {given}, "
+            f"the image's are {lengths}: measure it again"
+        )
+        raise InputError(msg)
 
 
 def create_zarr(path: str | Path, job: Job, metadata: ImageMetadata) -> OmeZarrResult:
@@ -310,7 +331,7 @@ def as_callable(cancelled: Cancelled | None) -> Callable[[], bool]:
     return cancelled
 
 
-def _check_out(out: Any, job: Job) -> Any:
+def _check_out(out: Any, job: Job) -> None:
     check_source(out)
     if tuple(out.shape) != job.shape:
         msg = f"out has shape {tuple(out.shape)}, the result needs {job.shape}"
@@ -321,7 +342,10 @@ def _check_out(out: Any, job: Job) -> Any:
     if isinstance(out, np.ndarray) and not out.flags.writeable:
         msg = "out is read-only"
         raise InputError(msg)
-    return out
+    both = isinstance(out, np.ndarray) and isinstance(job.source, np.ndarray)
+    if both and np.may_share_memory(out, job.source):
+        msg = "out is the image itself: the image must not change while it is read"
+        raise InputError(msg)
 
 
 @contextlib.contextmanager

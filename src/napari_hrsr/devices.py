@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import itertools
 import math
+import operator
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -27,7 +28,10 @@ PRECISIONS = {
 # it the working set leaves the cache.
 _CPU_ACTIVATION = 8 * 2**20
 _GPU_ACTIVATION_SHARE = 1 / 24
-_SIDES = {2: (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048), 3: (16, 24, 32, 48, 64, 96, 128, 192)}
+_SIDES = {
+    2: (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048),
+    3: (16, 24, 32, 48, 64, 96, 128, 192),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,10 @@ def resolve_device(device: str = "auto") -> torch.device:
         or resolved.type not in ("cpu", "cuda", "mps")
     )
     if missing:
-        msg = f"device {device!r} is not available here: use auto or cpu, or install a torch build that supports it"
+        msg = (
+            f"device {device!r} is not available here: use auto or cpu, "
+            "or install a torch build that supports it"
+        )
         raise DeviceError(msg)
     return resolved
 
@@ -135,9 +142,7 @@ def choose_tile(
 
     def cost(tile: Sequence[int]) -> float:
         bodies = [math.ceil(n / math.ceil(n / t)) for n, t in zip(shape, tile, strict=True)]
-        reads = [
-            min(n, b + 2 * h) for n, b, h in zip(shape, bodies, spec.halo or (), strict=True)
-        ]
+        reads = [min(n, b + 2 * h) for n, b, h in zip(shape, bodies, spec.halo or (), strict=True)]
         tiles = math.prod(math.ceil(n / t) for n, t in zip(shape, tile, strict=True))
         size = math.prod(reads) * features * itemsize
         slower = 1.0 if size <= budget else 1.0 + math.log2(size / budget)
@@ -177,9 +182,16 @@ def check_tile(tile: int | Sequence[int], ndim: int) -> tuple[int, ...]:
     InputError
         If it is not one positive integer, or one per axis.
     """
-    lengths = (tile,) * ndim if isinstance(tile, int) else tuple(tile)
-    if len(lengths) != ndim or any(not isinstance(n, int) or n < 1 for n in lengths):
-        msg = f"tile must be one positive integer or {ndim} of them (one per spatial axis), got {tile!r}"
+    try:
+        given = tile if isinstance(tile, Sequence) else (tile,) * ndim
+        lengths = tuple(operator.index(n) for n in given)
+    except TypeError:
+        lengths = ()
+    if len(lengths) != ndim or min(lengths) < 1:
+        msg = (
+            f"tile must be one positive integer or {ndim} of them "
+            f"(one per spatial axis), got {tile!r}"
+        )
         raise InputError(msg)
     return lengths
 
@@ -277,9 +289,7 @@ def is_out_of_memory(error: BaseException) -> bool:
         return True
     text = str(error)
     return isinstance(error, RuntimeError) and (
-        "DefaultCPUAllocator" in text
-        or "out of memory" in text
-        or "not enough memory" in text
+        "DefaultCPUAllocator" in text or "out of memory" in text or "not enough memory" in text
     )
 
 
@@ -289,4 +299,3 @@ def _activation_budget(device: torch.device) -> float:
     if device.type == "mps":
         return free_memory() * _GPU_ACTIVATION_SHARE / 2
     return _CPU_ACTIVATION
-

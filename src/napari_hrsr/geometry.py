@@ -126,7 +126,7 @@ def _rotation(rotate: ArrayLike | None, n: int) -> Floats:
         return matrix
     rotate = np.asarray(rotate, dtype=float)
     if rotate.ndim == 2:
-        return rotate
+        return rotate.astype(np.float64)
     if rotate.size != 1:
         msg = f"rotate must be a matrix or one angle, got shape {rotate.shape}"
         raise ValueError(msg)
@@ -142,6 +142,6 @@ def _shear(shear: ArrayLike | None, n: int) -> Floats:
         return matrix
     shear = np.asarray(shear, dtype=float)
     if shear.ndim == 2:
-        return shear
+        return shear.astype(np.float64)
     matrix[np.triu_indices(n, 1)] = shear
     return matrix

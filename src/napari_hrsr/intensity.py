@@ -246,7 +246,7 @@ def read_block(source: Any, key: tuple[Any, ...]) -> NDArray[Any]:
     except HrsrError:
         raise
     except Exception as error:
-        msg = f"the image cannot be read at {_describe(key)}: {error or type(error).__name__}"
+        msg = f"the image cannot be read at {_describe(key)}: {str(error) or type(error).__name__}"
         raise InputError(msg) from error
     return block if block.dtype.isnative else block.astype(block.dtype.newbyteorder("="))
 

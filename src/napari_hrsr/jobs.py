@@ -7,9 +7,11 @@ but has read no pixel yet. ``start_job`` yields from the one generator.
 from __future__ import annotations
 
 import math
+import operator
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ from napari_hrsr.errors import InputError, ModelError
 from napari_hrsr.intensity import Intensity, check_source
 from napari_hrsr.models.catalog import default_model
 from napari_hrsr.models.load import load_model
-from napari_hrsr.models.spec import Upscaler
+from napari_hrsr.models.spec import ModelSpec, Upscaler
 from napari_hrsr.tiling import TilePlan, plan_tiles
 from napari_hrsr.upscaling import TileDone, count_tiles, upscale_tiles
 
@@ -98,7 +100,7 @@ class Job:
 
 def plan_job(
     image: Any,
-    model: str | Upscaler | None = None,
+    model: str | Path | Upscaler | None = None,
     *,
     axes: str | None = None,
     tile: int | Sequence[int] | None = None,
@@ -146,27 +148,15 @@ def plan_job(
     upscaler = model if isinstance(model, Upscaler) else load_model(model)
     spec = upscaler.spec
     roles = resolve_axes(names, spec.ndim)
-    _check_samples(roles, shape)
+    _check_samples(roles, shape, spec)
     spans = _check_region(region, shape, roles)
     spatial = roles.pick_spatial(shape)
     place = resolve_device(device)
     precise = resolve_precision(precision, spec)
     bounds = [spans[axis] for axis in roles.spatial]
     extent = [stop - start for start, stop in bounds]
-    if tile is None:
-        chosen = choose_tile(spec, extent, place)
-    else:
-        chosen = check_tile(tile, spec.ndim)
-    halo = spec.halo
-    if halo is None:
-        if any(n > t for n, t in zip(extent, chosen, strict=True)) or extent != list(spatial):
-            msg = (
-                f"every output pixel of model {spec.name!r} depends on the whole image, so it "
-                "cannot be tiled exactly: choose a tile that is larger than the image, "
-                "or another model"
-            )
-            raise ModelError(msg)
-        halo = (0,) * spec.ndim
+    chosen = choose_tile(spec, extent, place) if tile is None else check_tile(tile, spec.ndim)
+    halo = _check_halo(spec, chosen, extent, spatial)
     if roles.samples is not None:
         # Opacity is interpolated linearly, which reads one neighbour.
         halo = tuple(max(1, h) for h in halo)
@@ -254,13 +244,37 @@ def _chunk(length: int, longest: int = 1024) -> int:
     return length // parts if length % parts == 0 else length
 
 
-def _check_samples(axes: Axes, shape: tuple[int, ...]) -> None:
-    if axes.samples is not None and shape[axes.samples] not in (1, 2, 3, 4):
+def _check_halo(
+    spec: ModelSpec, tile: Sequence[int], extent: Sequence[int], shape: Sequence[int]
+) -> tuple[int, ...]:
+    """Return a model's halo; refuse to cut an image for a model that has none."""
+    if spec.halo is not None:
+        return spec.halo
+    if tuple(extent) != tuple(shape) or any(n > t for n, t in zip(extent, tile, strict=True)):
         msg = (
-            f"the colour axis S has {shape[axes.samples]} samples; RGB has 3 and RGBA has 4: "
+            f"every output pixel of model {spec.name!r} depends on the whole image, so it "
+            "cannot be tiled exactly: upscale the whole image, in one tile that is larger, "
+            "or choose another model"
+        )
+        raise ModelError(msg)
+    return (0,) * spec.ndim
+
+
+def _check_samples(axes: Axes, shape: tuple[int, ...], spec: ModelSpec) -> None:
+    count = 1 if axes.samples is None else shape[axes.samples]
+    if count not in (1, 2, 3, 4):
+        msg = (
+            f"the colour axis S has {count} samples; RGB has 3 and RGBA has 4: "
             "name it C if these are channels"
         )
         raise InputError(msg)
+    colours = count - 1 if axes.has_alpha(shape) else count
+    if spec.channels not in (1, colours):
+        msg = (
+            f"model {spec.name!r} needs {spec.channels} colour samples, the image has {colours}: "
+            "choose another model, or name the colour axis S"
+        )
+        raise ModelError(msg)
 
 
 def _check_region(
@@ -271,7 +285,14 @@ def _check_region(
     if len(region) != len(shape):
         msg = f"the region must have one entry per axis ({len(shape)}), got {len(region)}"
         raise InputError(msg)
-    spans = tuple((0, n) if r is None else (int(r[0]), int(r[1])) for r, n in zip(region, shape, strict=True))
+    try:
+        spans = tuple(
+            (0, n) if r is None else (operator.index(r[0]), operator.index(r[1]))
+            for r, n in zip(region, shape, strict=True)
+        )
+    except (TypeError, IndexError):
+        msg = f"a region is (first, stop) in whole pixels or None for every axis, got {region!r}"
+        raise InputError(msg) from None
     for axis, ((start, stop), n) in enumerate(zip(spans, shape, strict=True)):
         if not 0 <= start < stop <= n or (axis == axes.samples and (start, stop) != (0, n)):
             msg = f"the region {start}:{stop} on axis {axes.names[axis]} does not lie in 0:{n}"
@@ -281,9 +302,13 @@ def _check_region(
 
 def _result_dtype(source: Any, wanted: Any) -> np.dtype[Any]:
     if wanted is None:
-        return np.dtype(source).newbyteorder("=")
-    dtype = np.dtype(wanted)
-    if dtype.kind not in "iuf":
-        msg = f"the result cannot have type {dtype}: choose an integer or a floating-point type"
+        native: np.dtype[Any] = np.dtype(source).newbyteorder("=")
+        return native
+    try:
+        dtype: np.dtype[Any] = np.dtype(wanted)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        msg = f"the result cannot have type {wanted!r}: use an integer or floating-point type"
         raise InputError(msg)
     return dtype

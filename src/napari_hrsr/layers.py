@@ -111,7 +111,8 @@ def layer_metadata(layer: Any, axes: str) -> ImageMetadata:
     units = [_unit_name(unit) for unit in layer.units]
     if layer.rgb:
         scale, translate, units = [*scale, 1.0], [*translate, 0.0], [*units, "pixel"]
-    return ImageMetadata(axes, tuple(scale), tuple(translate), tuple(units), _nifti_affine(layer, axes))
+    affine = _nifti_affine(layer, axes)
+    return ImageMetadata(axes, tuple(scale), tuple(translate), tuple(units), affine)
 
 
 def result_attributes(layer: Any, job: Job, record: dict[str, Any]) -> dict[str, Any]:
@@ -168,13 +169,25 @@ def result_name(name: str, job: Job) -> str:
     return f"{name} x{label}" if set(scale) != {1} else f"{name} {job.model.spec.task}"
 
 
-def _scaled_plane(plane: dict[str, Any], factor: tuple[int, ...], start: tuple[int, ...]) -> dict[str, Any]:
-    position = tuple(plane["position"])
-    axes = len(position)
-    if len(factor) >= axes:
-        moved = scaled_point(position, factor[-axes:], start[-axes:])
-        plane = {**plane, "position": tuple(moved.tolist())}
-    return plane
+def _scaled_plane(
+    plane: dict[str, Any], factor: tuple[int, ...], start: tuple[int, ...]
+) -> dict[str, Any]:
+    """Lay a slicing or clipping plane, given in pixels of the source, on the result."""
+    axes = len(plane["position"])
+    if len(factor) < axes:
+        return plane
+    factor, start = factor[-axes:], start[-axes:]
+    # What is stretched along an axis leans away from it.
+    normal = np.asarray(plane["normal"], dtype=float) / factor
+    length = float(np.linalg.norm(normal))
+    scaled = {
+        **plane,
+        "position": tuple(scaled_point(plane["position"], factor, start).tolist()),
+        "normal": tuple((normal / length).tolist()),
+    }
+    if "thickness" in plane:
+        scaled["thickness"] = plane["thickness"] / length
+    return scaled
 
 
 def _unit_name(unit: Any) -> str:

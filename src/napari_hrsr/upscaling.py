@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from napari_hrsr.axes import Axes
 from napari_hrsr.devices import Placement, keep_memory, release_memory
-from napari_hrsr.errors import InputError
+from napari_hrsr.errors import HrsrError, OutputError
 from napari_hrsr.intensity import Intensity, cast_values, read_block
 from napari_hrsr.models.nets.interpolation import Interpolation
 from napari_hrsr.models.spec import ModelSpec, Upscaler
@@ -109,6 +109,8 @@ def upscale_tiles(
         If even a small part of one tile does not fit.
     ComputeError
         If the network fails.
+    InputError, OutputError
+        If the image cannot be read, or the result cannot be written.
     """
     placement = placement or Placement(torch.device("cpu"))
     order = range(count_tiles(plan, axes, out.shape)) if indices is None else list(indices)
@@ -168,6 +170,10 @@ class _Job:
     intensity: Intensity
     first: tuple[int, ...]
 
+    def read_all(self, indices: Sequence[int]) -> list[_Tile]:
+        """Read and normalise a batch of tiles."""
+        return [self.read(index) for index in indices]
+
     def read(self, index: int) -> _Tile:
         """Read and normalise one tile."""
         axes = self.axes
@@ -185,12 +191,6 @@ class _Job:
         if axes.has_alpha(self.source.shape):
             alpha = block[None, -1:].astype(np.float32)
             block = block[:-1]
-        if self.spec.channels not in (1, len(block)):
-            msg = (
-                f"model {self.spec.name!r} needs {self.spec.channels} colour channels, "
-                f"the image has {len(block)}"
-            )
-            raise InputError(msg)
         images = block.reshape(-1, self.spec.channels, *block.shape[1:])
         scaled = ((images.astype(np.float64, copy=False) - offset) / gain).astype(np.float32)
         return _Tile(index, spans, loop, scaled, alpha, (offset, gain, noise / gain))
@@ -230,9 +230,18 @@ class _Job:
             key: list[Any] = [slice(*bounds) for bounds in region]
             for axis in axes.looped:
                 key[axis] = region[axis][0]
-            self.out[tuple(key)] = values.transpose(order)
+            self._store(tuple(key), values.transpose(order))
             written.append((tile.index, region))
         return written
+
+    def _store(self, key: tuple[Any, ...], values: NDArray[Any]) -> None:
+        try:
+            self.out[key] = values
+        except HrsrError:
+            raise
+        except Exception as error:
+            msg = f"the result cannot be written: {str(error) or type(error).__name__}"
+            raise OutputError(msg) from error
 
     def _target(self, tile: _Tile) -> Region:
         """Where a tile's body lies in the result."""
@@ -287,7 +296,7 @@ def _read_ahead(
 
     def start() -> Future[list[_Tile]] | None:
         batch = next(batches, None)
-        return batch and reader.submit(lambda: [job.read(index) for index in batch])
+        return None if batch is None else reader.submit(job.read_all, batch)
 
     ahead = start()
     while ahead is not None and not cancelled():
@@ -320,10 +329,8 @@ def _read_padded(
         mirrored.append(positions)
     block = read_block(source, tuple(key))
     kept = [axis for axis in range(axes.ndim) if axis not in axes.looped]
-    if axes.samples is None:
-        block = block[None]
-    else:
-        block = np.moveaxis(block, kept.index(axes.samples), 0)
+    samples_at = None if axes.samples is None else kept.index(axes.samples)
+    block = block[None] if samples_at is None else np.moveaxis(block, samples_at, 0)
     for axis, positions in enumerate(mirrored):
         if positions is not None:
             block = np.take(block, positions, axis=1 + axis)
@@ -339,7 +346,7 @@ def _mirror(n: int, padded: int) -> NDArray[np.intp]:
 
 
 def _local(tile: _Tile) -> Body:
-    """A tile's body, counted from the start of its read."""
+    """Count a tile's body from the start of its read."""
     return tuple(
         (span.body_start - span.read_start, span.body_stop - span.read_start) for span in tile.spans
     )

@@ -40,7 +40,7 @@ _CITATIONS = {
     _BACK_PROJECTION: "Irani and Peleg, CVGIP: Graphical Models 53 (1991) 231",
 }
 _LISTED_FACTORS = ((2, 2), (3, 3), (4, 4), (2, 2, 2), (4, 1, 1))
-_NAME = re.compile(rf"({'|'.join(_METHODS)})-(\d+(?:x\d+){{1,2}})")
+_NAME = re.compile(rf"({'|'.join(_METHODS)})-(\d{{1,3}}(?:x\d{{1,3}}){{1,2}})")
 
 
 def list_models(*, ndim: int | None = None, task: str | None = None) -> list[ModelSpec]:
@@ -141,7 +141,7 @@ def interpolation_spec(method: str, factor: tuple[int, ...]) -> ModelSpec:
 
 def _interpolation_halo(method: str, factor: tuple[int, ...]) -> tuple[int, ...]:
     """Support of the kernels in source pixels; the networks' tests hold it to the truth."""
-    support = {"nearest": 0, "linear": 1, "cubic": 2, "lanczos": 3, _BACK_PROJECTION: 24}[method]
+    support = {"nearest": 0, "linear": 1, "cubic": 2, "lanczos": 3, _BACK_PROJECTION: 12}[method]
     return tuple(support if k > 1 else 0 for k in factor)
 
 

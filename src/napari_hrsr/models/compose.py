@@ -32,7 +32,7 @@ class Chain(_Composed):
 
     def forward(self, batch: Tensor, *, noise: Tensor | None = None) -> Tensor:
         """Run the chain; see `Upscaler`. Only the first model is told of the noise."""
-        previous = self.models[0].spec.value_range
+        previous = self.spec.value_range
         for model in self.models:
             batch = _change_range(batch, previous, model.spec.value_range)
             if model.spec.noise_input and noise is None:
@@ -82,7 +82,7 @@ class PlaneAverage(_Composed):
         if noise is not None:
             level = noise.reshape(-1, 1, 1, 1).expand(n, 1, 1, 1).repeat_interleave(planes, 0)
         upscaled: Tensor = self.models[0](batch.flatten(0, 1), noise=level)
-        return upscaled.unflatten(0, (n, planes))
+        return upscaled.reshape(n, planes, *upscaled.shape[1:])
 
 
 def chain(*models: Upscaler) -> Upscaler:
@@ -127,6 +127,8 @@ def chain(*models: Upscaler) -> Upscaler:
         else:
             halo = [h + math.ceil(m / k) for h, m, k in zip(halo, spec.halo, scale, strict=True)]
         scale = [k * s for k, s in zip(scale, spec.scale, strict=True)]
+    # Interpolation takes values as they are, so it follows those that do not.
+    lead = next((s for s in specs if s.normalisation != "none"), first)
     spec = replace(
         first,
         name="+".join(s.name for s in specs),
@@ -138,6 +140,8 @@ def chain(*models: Upscaler) -> Upscaler:
         halo=None if halo is None else tuple(halo),
         multiple=tuple(multiple),
         minimum=tuple(minimum),
+        value_range=lead.value_range,
+        normalisation=lead.normalisation,
         dtypes=tuple(d for d in first.dtypes if all(d in s.dtypes for s in specs)),
         noise_input=first.noise_input,
         weights=None,
@@ -156,15 +160,17 @@ def self_ensemble(model: Upscaler) -> Upscaler:
         are treated alike, in 2D, also the transposed ones.
     """
     spec = model.spec
-    halo = spec.halo
-    if halo is not None and _swaps(spec):
-        halo = (max(halo),) * spec.ndim
+    halo, minimum = spec.halo, spec.minimum
+    if _swaps(spec):
+        halo = halo and (max(halo),) * spec.ndim
+        minimum = (max(minimum),) * spec.ndim
     composed = replace(
         spec,
         name=f"{spec.name}-ensemble",
         title=f"{spec.title}, averaged over mirrored views",
         architecture="self_ensemble",
         halo=halo,
+        minimum=minimum,
         weights=None,
         gains={},
     )

@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
-from napari_hrsr.errors import ModelFileError
-from napari_hrsr.models.catalog import WEIGHTS_FOLDER, find_spec
+from napari_hrsr.errors import ModelError, ModelFileError
+from napari_hrsr.models.catalog import LARGEST_FACTOR, WEIGHTS_FOLDER, find_spec
 from napari_hrsr.models.nets import build_network
 from napari_hrsr.models.spec import ModelSpec, Upscaler, Weights, spec_from_dict
 
@@ -25,6 +25,7 @@ METADATA_KEY = "napari_hrsr"
 
 _LARGEST_HEADER = 16 * 2**20
 _LARGEST_FILE = 8 * 2**30
+_LARGEST_ARGUMENT = 1024
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -81,8 +82,10 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
     else:
         spec = find_spec(text)
         content = b"" if spec.weights is None else _read_weights(spec.weights)
-    network = build_network(spec.architecture, spec.arguments)
-    if spec.weights is not None:
+    if spec.weights is None:
+        network = build_network(spec.architecture, spec.arguments)
+    else:
+        network = _build_for_weights(spec, content)
         _fill(network, spec.weights.file, content)
     model = NetworkUpscaler(network, spec).eval().requires_grad_(False)
     return model.to(_torch_device(device))
@@ -114,8 +117,8 @@ def _read_file(path: Path) -> bytes:
             msg = f"{path.name} is too large for a file of weights: {status.st_size} bytes"
             raise ModelFileError(msg)
         return path.read_bytes()
-    except OSError as error:
-        msg = f"cannot read {path.name}: {error.strerror or error}"
+    except (OSError, ValueError) as error:
+        msg = f"cannot read {path.name}: {getattr(error, 'strerror', None) or error}"
         raise ModelFileError(msg) from None
 
 
@@ -138,7 +141,7 @@ def _spec_in_file(path: Path, content: bytes) -> ModelSpec:
     metadata = _header(path, content).get("__metadata__")
     text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
     if text is None:
-        msg = f"{path.name} does not say which network it belongs to: it was not written by napari-hrsr"
+        msg = f"{path.name} names no network: it was not written by napari-hrsr"
         raise ModelFileError(msg)
     weights = Weights(path.name, hashlib.sha256(content).hexdigest(), len(content))
     try:
@@ -146,6 +149,40 @@ def _spec_in_file(path: Path, content: bytes) -> ModelSpec:
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         msg = f"{path.name} describes its network in a way that is not understood: {error}"
         raise ModelFileError(msg) from None
+
+
+def _build_for_weights(spec: ModelSpec, content: bytes) -> nn.Module:
+    """Build the network that a file's facts describe, if it is one that the file can fill."""
+    name = spec.weights.file if spec.weights else spec.name
+    numbers = [n for n in spec.arguments.values() if isinstance(n, int)]
+    if any(n > _LARGEST_ARGUMENT for n in numbers) or max(spec.scale) > LARGEST_FACTOR:
+        msg = f"{name} describes a network of absurd size"
+        raise ModelFileError(msg)
+    try:
+        with torch.device("meta"):
+            outline = build_network(spec.architecture, spec.arguments)
+        size = sum(weight.numel() for weight in outline.parameters())
+        if 2 * size > len(content):
+            msg = f"{name} is too small for its network of {size} numbers, or it is cut off"
+            raise ModelFileError(msg)
+        network = build_network(spec.architecture, spec.arguments)
+    except ModelFileError:
+        raise
+    except (ModelError, RuntimeError) as error:
+        msg = f"{name} describes a network that cannot be built: {error}"
+        raise ModelFileError(msg) from None
+    facts = {name: getattr(network, name, None) for name in ("scale", "halo")}
+    if facts["scale"] not in (None, spec.scale) or not _covers(spec.halo, facts["halo"]):
+        msg = f"{name} states a factor or a halo that its network does not have"
+        raise ModelFileError(msg)
+    return network
+
+
+def _covers(stated: tuple[int, ...] | None, true: tuple[int, ...] | None) -> bool:
+    """Tell whether a halo is large enough; None is unbounded as stated, unknown as true."""
+    if stated is None or true is None:
+        return True
+    return all(a >= b for a, b in zip(stated, true, strict=True))
 
 
 def _fill(network: nn.Module, name: str, content: bytes) -> None:
@@ -168,5 +205,3 @@ def _fill(network: nn.Module, name: str, content: bytes) -> None:
         reason = " ".join(str(error).split())
         msg = f"{name} does not fit its network: {reason}"
         raise ModelFileError(msg) from None
-
-

@@ -140,13 +140,11 @@ def spec_from_dict(facts: Mapping[str, Any]) -> ModelSpec:
     if unknown:
         msg = f"unknown model facts: {', '.join(sorted(unknown))}"
         raise ValueError(msg)
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
     if values.get("weights") is not None:
         values["weights"] = Weights(**values["weights"])
     arguments = values.get("arguments", {})
-    values["arguments"] = {
-        k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()
-    }
+    values["arguments"] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     try:
         return ModelSpec(**values)
     except TypeError as error:
