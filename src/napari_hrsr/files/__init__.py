@@ -8,10 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from napari_hrsr.errors import InputError, OutputError
-from napari_hrsr.files.image_file import RECORD_KEY, ImageFile, LazyPixels
-from napari_hrsr.files.ome_zarr import OmeZarrResult
-from napari_hrsr.files.partial import Cancelled, Progress, temporary_result
+from napari_hrsr.files.image_file import RECORD_KEY, ImageFile, LazyPixels, checked_path
+from napari_hrsr.files.nifti import check_nifti, read_nifti, write_nifti
+from napari_hrsr.files.ome_zarr import OmeZarrResult, write_ome_zarr
+from napari_hrsr.files.ome_zarr_axes import stored_axes
+from napari_hrsr.files.ome_zarr_reading import read_ome_zarr
+from napari_hrsr.files.partial import Cancelled, Progress, check_folder, temporary_result
+from napari_hrsr.files.plain import PLAIN_SUFFIXES, check_png, read_plain, write_png
+from napari_hrsr.files.tiff import read_tiff
+from napari_hrsr.files.tiff_writing import check_tiff, write_tiff
 from napari_hrsr.intensity import check_source
 from napari_hrsr.metadata import ImageMetadata
 
@@ -53,27 +61,15 @@ def read_image(path: str | Path) -> ImageFile:
     InputError
         If the file is missing, damaged, incomplete, or of an unknown kind.
     """
-    # Imported here so that one format's library is not needed for another's.
-    from napari_hrsr.files.image_file import checked_path
-    from napari_hrsr.files.plain import PLAIN_SUFFIXES
-
     path = checked_path(path)
     name = path.name.lower()
     if path.is_dir():
-        from napari_hrsr.files.ome_zarr_reading import read_ome_zarr
-
         return read_ome_zarr(path)
     if name.endswith(_TIFF):
-        from napari_hrsr.files.tiff import read_tiff
-
         return read_tiff(path)
     if name.endswith(_NIFTI):
-        from napari_hrsr.files.nifti import read_nifti
-
         return read_nifti(path)
     if name.endswith(PLAIN_SUFFIXES):
-        from napari_hrsr.files.plain import read_plain
-
         return read_plain(path)
     msg = (
         f"{path.name} is of no kind that can be read: "
@@ -135,39 +131,54 @@ def write_image(
     report = progress or (lambda done, total: None)
     name = path.name.lower()
     if is_zarr_name(path):
-        from napari_hrsr.files.ome_zarr import write_ome_zarr
-
         write_ome_zarr(
             path, data, metadata, record, overwrite=overwrite, progress=report, cancelled=cancelled
         )
     elif name.endswith(_TIFF):
-        from napari_hrsr.files.tiff_writing import write_tiff
-
         write_tiff(path, data, metadata, record, progress=report, cancelled=cancelled)
     elif name.endswith(_NIFTI):
-        from napari_hrsr.files.nifti import write_nifti
-
         write_nifti(path, data, metadata, record, progress=report, cancelled=cancelled)
     else:
-        from napari_hrsr.files.plain import write_png
-
         write_png(path, data, metadata, record, progress=report, cancelled=cancelled)
 
 
-def check_output(path: str | Path) -> None:
-    """Refuse a name whose suffix says no format that can be written.
+def check_output(
+    path: str | Path, metadata: ImageMetadata | None = None, dtype: Any = None
+) -> None:
+    """Refuse, before any work, a result that could not be written.
+
+    Parameters
+    ----------
+    path : str or Path
+        Name of the result.
+    metadata : ImageMetadata, optional
+        Of the result; without it only the name is checked.
+    dtype : optional
+        Data type of the result.
 
     Raises
     ------
     OutputError
-        With the suffixes that can.
+        If the suffix says no format that can be written, the format cannot
+        hold such an image, or the folder cannot be written to.
     """
     name = Path(path).name.lower()
     if not name.endswith(WRITTEN_SUFFIXES):
-        msg = f"{Path(path).name} has no suffix that can be written: use " + ", ".join(
-            WRITTEN_SUFFIXES
-        )
+        known = ", ".join(WRITTEN_SUFFIXES)
+        msg = f"{Path(path).name} has no suffix that can be written: use {known}"
         raise OutputError(msg)
+    check_folder(Path(path).parent)
+    if metadata is None:
+        return
+    dtype = np.dtype(dtype)
+    if is_zarr_name(path):
+        stored_axes(metadata.axes)
+    elif name.endswith(_TIFF):
+        check_tiff(metadata, dtype)
+    elif name.endswith(_NIFTI):
+        check_nifti(metadata, dtype)
+    else:
+        check_png(metadata, dtype)
 
 
 def is_zarr_name(path: str | Path) -> bool:

@@ -200,10 +200,14 @@ def write_nifti(
             file.close()
 
 
-def _header(
-    data: Any, metadata: ImageMetadata, dtype: np.dtype[Any]
-) -> tuple[Any, tuple[int, ...], str]:
-    """Return the header, the order of the axes in the file, and their letters."""
+def check_nifti(metadata: ImageMetadata, dtype: np.dtype[Any]) -> None:
+    """Refuse an image that NIfTI cannot hold.
+
+    Raises
+    ------
+    OutputError
+        With what can hold it.
+    """
     unknown = [letter for letter in metadata.axes if letter not in _AXES]
     if unknown:
         what = "colour samples" if "S" in unknown else f"an axis {unknown[0]!r}"
@@ -212,6 +216,13 @@ def _header(
     if dtype.name == "float16":
         msg = "NIfTI cannot hold float16 pixels: choose float32, or write .ome.zarr"
         raise OutputError(msg)
+
+
+def _header(
+    data: Any, metadata: ImageMetadata, dtype: np.dtype[Any]
+) -> tuple[Any, tuple[int, ...], str]:
+    """Return the header, the order of the axes in the file, and their letters."""
+    check_nifti(metadata, dtype)
     order = tuple(metadata.axes.index(letter) for letter in _AXES if letter in metadata.axes)
     axes = "".join(metadata.axes[i] for i in order)
     # Every axis before the last one that is used must be there.

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +13,6 @@ from typing import Any, Self
 import numpy as np
 import psutil
 import zarr
-from numpy.typing import NDArray
 from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
 from napari_hrsr.errors import OutputError
@@ -28,6 +25,8 @@ from napari_hrsr.files.partial import (
     check_folder,
     check_space,
 )
+from napari_hrsr.files.pyramid import binned, blocks
+from napari_hrsr.intensity import read_block
 from napari_hrsr.metadata import ImageMetadata
 
 PYRAMID_SHARE = 1.34
@@ -208,9 +207,9 @@ class OmeZarrResult:
             bins.append(2 if kind == "space" and n > 1 and not deep else 1)
         shape = tuple(-(-n // k) for n, k in zip(finer.shape, bins, strict=True))
         coarser = self._create(len(self._levels), shape, finer.chunks, finer.dtype)
-        for chunk in _blocks(coarser.shape, coarser.chunks):
+        for chunk in blocks(coarser.shape, coarser.chunks):
             check_cancelled(cancelled)
-            coarser[chunk] = _binned(finer, chunk, bins)
+            coarser[chunk] = binned(finer, chunk, bins)
         self._levels.append(coarser)
 
     def _describe(self) -> dict[str, Any]:
@@ -289,44 +288,6 @@ def _is_written(partial: Path) -> bool:
     return True
 
 
-def _blocks(shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
-    """Cut an array into its chunks."""
-    ranges = [
-        [slice(i, min(i + c, n)) for i in range(0, n, c)]
-        for n, c in zip(shape, chunks, strict=True)
-    ]
-    return itertools.product(*ranges)
-
-
-def _binned(finer: zarr.Array[Any], chunk: tuple[slice, ...], bins: list[int]) -> NDArray[Any]:
-    """Mean of `bins` pixels per axis, for one chunk of the coarser level.
-
-    It is put together from parts that come from one chunk of the finer level
-    each, so that no more than two chunks are in memory.
-    """
-    dtype = finer.dtype
-    result = np.empty([s.stop - s.start for s in chunk], dtype)
-    parts = tuple(max(1, c // k) for c, k in zip(finer.chunks, bins, strict=True))
-    for part in _blocks(result.shape, parts):
-        read = tuple(
-            slice((s.start + p.start) * k, min((s.start + p.stop) * k, n))
-            for s, p, k, n in zip(chunk, part, bins, finer.shape, strict=True)
-        )
-        block = np.asarray(finer[read])
-        mean: NDArray[Any] = block.astype(np.float64 if dtype.itemsize > 2 else np.float32)
-        for axis, k in enumerate(bins):
-            if k == 2:
-                if mean.shape[axis] % 2:
-                    last = np.take(mean, [-1], axis)
-                    mean = np.concatenate([mean, last], axis)
-                even = [slice(None)] * mean.ndim
-                odd = list(even)
-                even[axis], odd[axis] = slice(0, None, 2), slice(1, None, 2)
-                mean = (mean[tuple(even)] + mean[tuple(odd)]) / 2
-        result[part] = mean.astype(dtype) if dtype.kind == "f" else np.rint(mean).astype(dtype)
-    return result
-
-
 def write_ome_zarr(
     path: Path,
     data: Any,
@@ -346,8 +307,6 @@ def write_ome_zarr(
     CancelledError
         If `cancelled` returned True.
     """
-    from napari_hrsr.intensity import read_block
-
     shape = tuple(data.shape)
     letters = zip(metadata.axes, shape, strict=True)
     chunks = tuple(
@@ -357,9 +316,9 @@ def write_ome_zarr(
     with OmeZarrResult(
         path, shape=shape, dtype=data.dtype, chunks=chunks, metadata=metadata, overwrite=overwrite
     ) as result:
-        blocks = list(_blocks(shape, chunks))
-        for done, block in enumerate(blocks):
+        parts = list(blocks(shape, chunks))
+        for done, block in enumerate(parts):
             check_cancelled(cancelled)
             result.array[block] = read_block(data, block)
-            progress(done + 1, len(blocks))
+            progress(done + 1, len(parts))
         result.finish(record, cancelled)

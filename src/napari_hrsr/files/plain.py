@@ -105,16 +105,8 @@ def write_png(
         If `cancelled` returned True.
     """
     dtype = np.dtype(data.dtype).newbyteorder("=")
+    check_png(metadata, dtype)
     colour = "S" in metadata.axes
-    if sorted(metadata.axes) not in (["X", "Y"], ["S", "X", "Y"]):
-        msg = f"PNG holds one plane, not axes {metadata.axes!r}: write .ome.tif or .ome.zarr"
-        raise OutputError(msg)
-    if dtype.name not in (("uint8",) if colour else ("uint8", "uint16")):
-        msg = (
-            f"PNG cannot hold {dtype}{' colours' if colour else ''}: write .ome.tif, "
-            f"or choose data type uint8{'' if colour else ' or uint16'}"
-        )
-        raise OutputError(msg)
     order = [metadata.axes.index(letter) for letter in "YXS" if letter in metadata.axes]
     check_cancelled(cancelled)
     pixels = read_block(data, (slice(None),) * len(order)).transpose(order)
@@ -127,3 +119,23 @@ def write_png(
         Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG", pnginfo=facts)
         check_cancelled(cancelled)
     progress(1, 1)
+
+
+def check_png(metadata: ImageMetadata, dtype: np.dtype[Any]) -> None:
+    """Refuse an image that PNG cannot hold.
+
+    Raises
+    ------
+    OutputError
+        With what can hold it.
+    """
+    colour = "S" in metadata.axes
+    if sorted(metadata.axes) not in (["X", "Y"], ["S", "X", "Y"]):
+        msg = f"PNG holds one plane, not axes {metadata.axes!r}: write .ome.tif or .ome.zarr"
+        raise OutputError(msg)
+    if dtype.name not in (("uint8",) if colour else ("uint8", "uint16")):
+        msg = (
+            f"PNG cannot hold {dtype}{' colours' if colour else ''}: write .ome.tif, "
+            f"or choose data type uint8{'' if colour else ' or uint16'}"
+        )
+        raise OutputError(msg)

@@ -65,12 +65,7 @@ def write_tiff(
         If `cancelled` returned True.
     """
     dtype = np.dtype(data.dtype).newbyteorder("=")
-    if dtype.name not in _DTYPES:
-        msg = (
-            f"OME-TIFF cannot hold {dtype} pixels: choose another data type, for example float32, "
-            "or write .ome.zarr"
-        )
-        raise OutputError(msg)
+    check_tiff(metadata, dtype)
     order = plane_order(metadata.axes)
     axes = "".join(metadata.axes[i] for i in order)
     shape = tuple(int(data.shape[i]) for i in order)
@@ -101,6 +96,23 @@ def write_tiff(
             software="napari-hrsr",
             metadata=description,
         )
+
+
+def check_tiff(metadata: ImageMetadata, dtype: np.dtype[Any]) -> None:
+    """Refuse an image that OME-TIFF cannot hold.
+
+    Raises
+    ------
+    OutputError
+        With what can hold it.
+    """
+    if dtype.name not in _DTYPES:
+        msg = (
+            f"OME-TIFF cannot hold {dtype} pixels: choose another data type, for example float32, "
+            "or write .ome.zarr"
+        )
+        raise OutputError(msg)
+    _ome_axes(metadata.axes)
 
 
 def needs_bigtiff(nbytes: int, planes: int) -> bool:
