@@ -124,13 +124,13 @@ def _rotation(rotate: ArrayLike | None, n: int) -> Floats:
     matrix = np.eye(n)
     if rotate is None:
         return matrix
-    rotate = np.asarray(rotate, dtype=float)
-    if rotate.ndim == 2:
-        return rotate.astype(np.float64)
-    if rotate.size != 1:
-        msg = f"rotate must be a matrix or one angle, got shape {rotate.shape}"
+    given: Floats = np.asarray(rotate, dtype=float)
+    if given.ndim == 2:
+        return given
+    if given.size != 1:
+        msg = f"rotate must be a matrix or one angle, got shape {given.shape}"
         raise ValueError(msg)
-    angle = np.deg2rad(rotate.item())
+    angle = np.deg2rad(given.item())
     cos, sin = np.cos(angle), np.sin(angle)
     matrix[n - 2 :, n - 2 :] = [[cos, -sin], [sin, cos]]
     return matrix
@@ -140,8 +140,8 @@ def _shear(shear: ArrayLike | None, n: int) -> Floats:
     matrix = np.eye(n)
     if shear is None:
         return matrix
-    shear = np.asarray(shear, dtype=float)
-    if shear.ndim == 2:
-        return shear.astype(np.float64)
-    matrix[np.triu_indices(n, 1)] = shear
+    given: Floats = np.asarray(shear, dtype=float)
+    if given.ndim == 2:
+        return given
+    matrix[np.triu_indices(n, 1)] = given
     return matrix
