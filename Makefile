@@ -19,11 +19,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 .PHONY: demo test check venv clean system
 
 demo: $(VENV)/.installed | system
-	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ] || [ "$$(uname -s)" = Darwin ]; then \
-		$(BIN)/napari-hrsr demo $(ARGS); \
-	else \
-		$(BIN)/napari-hrsr demo --headless demo-output $(ARGS); \
-	fi
+	$(BIN)/napari-hrsr demo $(ARGS)
 
 # pytest-xvfb brings up a display of its own, so that no window appears.
 test: $(VENV)/.installed-dev | system
