@@ -41,15 +41,13 @@ FOLDS = {
     2: (
         ("cellprofiler", "torchstain"),
         ("neubias",),
-        ("dlegland", "totalsegmentator"),
-        ("usiigaci", "flyem"),
-        ("datalad", "brainreg"),
+        ("dlegland", "datalad", "flyem"),
+        ("usiigaci", "totalsegmentator", "brainreg"),
     ),
     3: (
-        ("flyem", "dlegland"),
-        ("datalad",),
-        ("brainreg", "neubias"),
         ("totalsegmentator",),
+        ("datalad", "neubias"),
+        ("flyem", "dlegland", "brainreg"),
     ),
 }
 MODALITIES = (
@@ -149,7 +147,8 @@ def fit_linear(
     """Fit the linear filter to the training sources, for one formation."""
     rng = np.random.default_rng(0)
     linear = LinearFilter(ndim, 3 if ndim == 2 else 2)
-    for image in images:
+    # Every third image holds more than enough pixels for so few weights.
+    for image in images[:: 3 if ndim == 2 else 1]:
         fine = truth_of(image, ndim, acquired)
         pair = make_pair(degrade(fine, degradation, rng), fine)
         linear.add(pair.coarse, pair.fine, rng)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from napari_hrsr.models.nets import build_network
@@ -109,11 +109,14 @@ def train_job(
     iterations: int | None = None,
     minutes: float | None = None,
     seed: int = 0,
+    start_from: Path | None = None,
 ) -> tuple[nn.Module, ModelSpec, int]:
     """Train one model and return it with its facts and the iterations it took."""
     job = JOBS[name]
     torch.manual_seed(seed)
     network, spec = build(name)
+    if start_from is not None:
+        network.load_state_dict({k: v.float() for k, v in load_file(start_from).items()})
     images = load_images(data, job.ndim, leave_out)
     recipe = job.recipe
     if minutes is not None:
@@ -156,6 +159,7 @@ def main() -> None:
     parser.add_argument("--leave-out", action="append", default=[], metavar="SOURCE")
     parser.add_argument("--iterations", type=int)
     parser.add_argument("--minutes", type=float, help="CPU minutes for each model")
+    parser.add_argument("--start-from", type=Path, help="weights to go on from")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -167,6 +171,7 @@ def main() -> None:
             iterations=options.iterations,
             minutes=options.minutes,
             seed=options.seed,
+            start_from=options.start_from,
         )
         save(network, spec, options.out / f"{name}.safetensors")
 
