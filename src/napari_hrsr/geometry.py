@@ -111,13 +111,15 @@ def scaled_point(point: Sequence[float], factor: ArrayLike, start: ArrayLike = 0
     """Pixel coordinates in the result of a point given in pixels of the source."""
     factors = np.broadcast_to(np.asarray(factor, dtype=float), (len(point),))
     offset = np.asarray(point, dtype=float) - np.asarray(start, dtype=float)
-    return (offset + 0.5) * factors - 0.5
+    moved: Floats = (offset + 0.5) * factors - 0.5
+    return moved
 
 
 def _shift(factor: ArrayLike, start: ArrayLike, n: int) -> Floats:
     factors = np.broadcast_to(np.asarray(factor, dtype=float), (n,))
     first = np.broadcast_to(np.asarray(start, dtype=float), (n,))
-    return first + (1 - factors) / (2 * factors)
+    shift: Floats = first + (1 - factors) / (2 * factors)
+    return shift
 
 
 def _rotation(rotate: ArrayLike | None, n: int) -> Floats:
