@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,7 @@ def _read(path: Path) -> ImageFile:
     if path.suffix.lower() == ".gz":
         raw = _unpacked(path, proxy, header)
     else:
-        needed = header.get_data_offset() + int(np.prod(shape, dtype=np.int64)) * (
+        needed = proxy.offset + int(np.prod(shape, dtype=np.int64)) * (
             header.get_data_dtype().itemsize
         )
         if path.stat().st_size < needed:
@@ -87,8 +88,7 @@ def _read(path: Path) -> ImageFile:
 def _unpacked(path: Path, proxy: Any, header: Any) -> Any:
     from psutil import virtual_memory
 
-    # Scaled images become float64 in nibabel.
-    itemsize = 8 if proxy.slope != 1 or proxy.inter != 0 else header.get_data_dtype().itemsize
+    itemsize = header.get_data_dtype().itemsize
     nbytes = int(np.prod(proxy.shape, dtype=np.int64)) * itemsize
     free = int(virtual_memory().available)
     if nbytes > 0.5 * free:
@@ -97,7 +97,15 @@ def _unpacked(path: Path, proxy: Any, header: Any) -> Any:
             "free: unpack it first (gunzip), an uncompressed .nii is read in parts"
         )
         raise InputError(msg)
-    return np.asanyarray(proxy)
+    with gzip.open(path) as file:
+        # To its end, where the checksum is.
+        content = io.BytesIO(file.read())
+    if content.getbuffer().nbytes < proxy.offset + nbytes:
+        msg = f"{path.name} is incomplete: it ends before its pixels do. Copy it again"
+        raise InputError(msg)
+    how = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
+    unpacked: Any = nib.arrayproxy.ArrayProxy
+    return unpacked(content, how)
 
 
 class _Proxy:

@@ -139,10 +139,13 @@ class OmeZarrResult:
         Raises
         ------
         OutputError
-            If the disk is full, or the result appeared meanwhile.
+            If the disk is full, the result appeared meanwhile, or a chunk was
+            never written.
         CancelledError
             If `cancelled` returned True.
         """
+        if (record or {}).get("complete", True):
+            self._check_written()
         try:
             while max(self._spatial(self._levels[-1].shape)) > _SMALLEST_LEVEL:
                 self._add_level(cancelled)
@@ -181,6 +184,13 @@ class OmeZarrResult:
             # Zeros are written too, so that a missing chunk is known to be missing.
             config={"write_empty_chunks": True},
         )
+
+    def _check_written(self) -> None:
+        array = self._levels[0]
+        missing = array.nchunks - array.nchunks_initialized
+        if missing:
+            msg = f"{self.path.name}: {missing} of its {array.nchunks} chunks were never written"
+            raise OutputError(msg)
 
     def _present(self, array: zarr.Array[Any]) -> Any:
         order = self._stored.order

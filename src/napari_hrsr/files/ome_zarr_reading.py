@@ -65,12 +65,14 @@ def _read(path: Path) -> ImageFile:
     own = attributes.get(RECORD_KEY)
     if not isinstance(own, dict) or "axes" not in own:
         return ImageFile(LazyPixels(array, path.name), metadata, None, path.name)
-    if array.nchunks_initialized < array.nchunks:
+    record = own.get("record")
+    kept = isinstance(record, dict) and record.get("complete") is False
+    if not kept and array.nchunks_initialized < array.nchunks:
         missing = array.nchunks - array.nchunks_initialized
         msg = f"{path.name} is incomplete: {missing} of its {array.nchunks} chunks are missing"
         raise InputError(msg)
     data, metadata = _as_given(array, metadata, own["axes"], path.name)
-    return ImageFile(data, metadata, own.get("record"), path.name)
+    return ImageFile(data, metadata, record, path.name)
 
 
 def _as_given(
