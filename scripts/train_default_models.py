@@ -53,7 +53,7 @@ JOBS = {
         arguments={"features": 16, "blocks": 2, "block": "gated"},
         # The planes of a volume are often farther apart than its pixels: z stays z.
         recipe=Recipe(
-            iterations=9000, batch=2, size=16, transpose_axes=(1, 2), pairs=60, largest=96
+            iterations=9000, batch=4, size=12, transpose_axes=(1, 2), pairs=60, largest=96
         ),
     ),
 }
