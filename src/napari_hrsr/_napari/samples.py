@@ -6,7 +6,7 @@ from typing import Any
 
 from napari_hrsr.samples import SAMPLES, read_sample
 
-_COLORMAPS = {"cells": "green", "volume": "gray"}
+_CONTRAST = {"cells": (110, 450), "volume": (0, 180)}
 
 
 def cells() -> list[tuple[Any, dict[str, Any], str]]:
@@ -26,7 +26,7 @@ def _layer(name: str) -> tuple[Any, dict[str, Any], str]:
         "scale": sample.scale,
         "units": (sample.units,) * len(sample.axes),
         "axis_labels": tuple(sample.axes.lower()),
-        "colormap": _COLORMAPS[name],
+        "contrast_limits": _CONTRAST[name],
         "rgb": False,
         "metadata": {
             "title": sample.title,
