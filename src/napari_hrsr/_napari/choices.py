@@ -131,8 +131,10 @@ def model_label(spec: Any) -> str:
 
 def model_facts(spec: Any) -> str:
     lines = [f"Factor {' x '.join(map(str, spec.scale))}"]
-    if spec.trained_on:
-        lines.append(f"Trained on {spec.trained_on}")
+    if spec.weights is None:
+        lines.append("A fixed formula, for comparison")
+    elif spec.trained_on:
+        lines.append(f"Trained on: {spec.trained_on}")
     if spec.gains:
         mean = sum(spec.gains.values()) / len(spec.gains)
         lines.append(f"Measured gain over cubic: {mean:+.1f} dB")

@@ -46,6 +46,7 @@ class RunController:
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = viewer
+        self._running = False
         self._worker: Any = None
         self._events: Any = None
         self._cancel = Cancel()
@@ -65,7 +66,7 @@ class RunController:
     @property
     def running(self) -> bool:
         """Whether a run is under way."""
-        return self._worker is not None
+        return self._running
 
     def start(self, requests: Sequence[Request], sources: Sequence[Any]) -> bool:
         """Start a run; do nothing while another is under way.
@@ -92,7 +93,7 @@ class RunController:
         worker.yielded.connect(self._enqueue)
         worker.errored.connect(self._enqueue)
         worker.finished.connect(lambda: self._enqueue(_END))
-        self._worker = worker
+        self._worker, self._running = worker, True
         self.progressed.emit(0, 0, "Starting")
         worker.start()
         return True
@@ -175,7 +176,8 @@ class RunController:
         if self._events is not None:
             self._events.close()
         self._close_live()
-        self._worker = self._events = None
+        # The worker itself stays until the next run: Qt may still be in its thread.
+        self._events, self._running = None, False
         self._requests, self._sources = [], []
         self.ended.emit(self._outcome or "Cancelled")
 

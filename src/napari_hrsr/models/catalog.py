@@ -135,7 +135,7 @@ def interpolation_spec(method: str, factor: tuple[int, ...]) -> ModelSpec:
         halo=_interpolation_halo(method, factor),
         normalisation="percentile" if method == _BACK_PROJECTION else "none",
         citation=_CITATIONS.get(method, ""),
-        trained_on="nothing: a fixed formula",
+        trained_on="nothing, it is a fixed formula",
     )
 
 
