@@ -73,14 +73,14 @@ def test_options_reach_the_run(tmp_path: Path) -> None:
     done = run(
         "upscale", tmp_path / "a.tif", tmp_path / "out.ome.zarr", "--model", "back-projection-2x2",
         "--axes", "tcyx", "--dtype", "float64", "--noise", 0.5, "--intensity", "frame",
-        "--device", "cpu", "--precision", "float32", "--tile", 7, "--quiet",
+        "--device", "cpu", "--precision", "float32", "--tile", 9, "--quiet",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     back = read_image(tmp_path / "out.ome.zarr")
     assert back.metadata.axes == "TCYX"
     assert back.data.dtype == np.float64
     assert back.record["intensity"]["noise"] == [[0.5] * 3] * 2
-    assert back.record["tile"] == [7, 7]
+    assert back.record["tile"] == [8, 9]
 
 
 def test_rgb_png(tmp_path: Path) -> None:

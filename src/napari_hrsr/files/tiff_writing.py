@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +26,7 @@ CLASSIC_LIMIT = 3_900_000_000
 
 _DTYPES = ("int8", "int16", "int32", "uint8", "uint16", "uint32", "float32", "float64")
 _BYTES_PER_PLANE = 512
-_SLAB = 256_000_000
+_SLAB = 128_000_000
 
 
 def write_tiff(
@@ -159,7 +160,8 @@ def read_planes(
         plane = int(np.prod([data.shape[i] for i in order[axes.index("Y") :]])) * dtype.itemsize
         chunk = chunks[looped[-1]] if chunks else 1
         chunk = max(chunk) if isinstance(chunk, tuple) else chunk
-        depth = max(1, min(chunk, _SLAB // plane))
+        # Equal parts of a chunk, so that no part needs two chunks.
+        depth = math.ceil(chunk / math.ceil(chunk * plane / _SLAB))
     for index in itertools.product(*(range(data.shape[i]) for i in looped[:-1])):
         for start in range(0, length, depth):
             key: list[Any] = [slice(None)] * len(order)
