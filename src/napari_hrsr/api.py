@@ -205,12 +205,13 @@ def _run(
     stop = as_callable(cancelled)
     with contextlib.ExitStack() as stack:
         report = stack.enter_context(_reporting(progress))
+        # First, so that a path that cannot be used is refused before the image is read.
+        result = stack.enter_context(create_zarr(out, job, metadata)) if to_file else None
         measured = settle_intensity(job, intensity, noise, cancelled=stop)
         record = describe_job(job, measured, source_name=name)
-        if to_file:
-            result = stack.enter_context(create_zarr(out, job, metadata))
+        if result is not None:
             drain(start_job(job, result.array, measured, cancelled=stop), job.total, report)
-            return result.finish(record), record
+            return result.finish(record, stop), record
         target = np.zeros(job.shape, job.dtype) if out is None else out
         drain(start_job(job, target, measured, cancelled=stop), job.total, report)
         return target, record
