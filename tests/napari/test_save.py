@@ -40,9 +40,7 @@ def test_saved_file_lies_where_the_layer_lies(
     assert saved.record["model"] == "cubic-2x2x2"
 
 
-def test_failure_is_told_and_leaves_nothing(
-    make_napari_viewer_proxy, qtbot, tmp_path, monkeypatch
-):
+def test_failure_is_told_and_leaves_nothing(make_napari_viewer_proxy, qtbot, tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr(save_module, "show_error", told.append)
     viewer = make_napari_viewer_proxy()

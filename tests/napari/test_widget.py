@@ -241,9 +241,7 @@ def test_colour_image(viewer, qtbot):
     assert result.data.shape == (180, 140, 3)
 
 
-def test_progress_counts_tiles_and_the_result_appears_live(
-    make_napari_viewer_proxy, qtbot, gate
-):
+def test_progress_counts_tiles_and_the_result_appears_live(make_napari_viewer_proxy, qtbot, gate):
     viewer = make_napari_viewer_proxy(show=True)
     viewer.add_image(image(), name="cells")
     widget = dock(viewer)
@@ -415,6 +413,19 @@ def test_result_on_disk(viewer, qtbot, monkeypatch, tmp_path):
     np.testing.assert_allclose(stored.metadata.translate, (-0.125, -0.125))
     assert stored.metadata.units == ("micrometer", "micrometer")
     assert stored.record["model"] == "cubic-2x2"
+
+
+def test_colour_result_on_disk(viewer, qtbot, monkeypatch, tmp_path):
+    data = np.stack([image((200, 150), np.uint8, seed=s) for s in range(3)], axis=-1)
+    viewer.add_image(data, rgb=True, name="slide")
+    widget = dock(viewer, tile="64")
+    monkeypatch.setattr(SuperResolution, "ask_path", lambda *_: tmp_path / "slide.ome.zarr")
+    widget.details.target.value = ON_DISK
+    run(widget, qtbot)
+    result = viewer.layers["slide x2"]
+    finest = result.data[0] if result.multiscale else result.data
+    assert result.rgb
+    np.testing.assert_array_equal(np.asarray(finest), upscale(data, "cubic-2x2", axes="YXS"))
 
 
 @pytest.mark.parametrize("keep", [False, True])

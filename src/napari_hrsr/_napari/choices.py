@@ -11,6 +11,7 @@ import numpy as np
 from napari_hrsr.axes import SPATIAL
 from napari_hrsr.errors import InputError
 from napari_hrsr.layers import labelled_axes, layer_source
+from napari_hrsr.models.spec import ModelSpec
 
 
 def axes_choices(layer: Any, ndim: int) -> list[tuple[str, str]]:
@@ -51,9 +52,7 @@ def slice_axis(names: str) -> int | None:
     return others[0] if others else None
 
 
-def result_shape(
-    shape: tuple[int, ...], names: str, scale: tuple[int, ...]
-) -> tuple[int, ...]:
+def result_shape(shape: tuple[int, ...], names: str, scale: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of the result for a source of this shape."""
     factors = dict(zip(SPATIAL[-len(scale) :], scale, strict=True))
     return tuple(n * factors.get(letter, 1) for n, letter in zip(shape, names, strict=True))
@@ -114,6 +113,7 @@ def format_bytes(size: float) -> str:
 
 
 def region_shape(layer: Any, region: list[Any] | None) -> tuple[int, ...]:
+    """Shape of the part of a layer that is upscaled."""
     shape = tuple(int(n) for n in layer_source(layer).shape)
     if region is None:
         return shape
@@ -121,15 +121,12 @@ def region_shape(layer: Any, region: list[Any] | None) -> tuple[int, ...]:
 
 
 def is_image(layer: Any) -> bool:
+    """Tell whether this is an Image layer."""
     return layer is not None and "Image" in {c.__name__ for c in layer.__class__.__mro__}
 
 
-def model_label(spec: Any) -> str:
-    factor = "x".join(map(str, spec.scale)) if len(set(spec.scale)) > 1 else str(spec.scale[0])
-    return f"{spec.title} (x{factor})" if spec.weights else spec.title
-
-
-def model_facts(spec: Any) -> str:
+def model_facts(spec: ModelSpec) -> str:
+    """Say in a few lines what a model is."""
     lines = [f"Factor {' x '.join(map(str, spec.scale))}"]
     if spec.weights is None:
         lines.append("A fixed formula, for comparison")
@@ -141,5 +138,5 @@ def model_facts(spec: Any) -> str:
     return "\n".join(_wrap(line) for line in lines)
 
 
-def _wrap(text: str, width: int = 48) -> str:
+def _wrap(text: str, width: int = 40) -> str:
     return "\n".join(textwrap.wrap(text, width))

@@ -143,7 +143,9 @@ class RunController:
         self._bar = progress(total=prepared.job.total, desc=f"Upscaling {name}")
         self._started, self.tiles_done = time.monotonic(), 0
         self._live = LiveResult(self._viewer, self._sources[prepared.number], prepared)
-        self.progressed.emit(0, prepared.job.total, f"{self._prefix()}0 of {prepared.job.total} tiles")
+        self.progressed.emit(
+            0, prepared.job.total, f"{self._prefix()}0 of {prepared.job.total} tiles"
+        )
 
     def _on_tile(self, tile: Any) -> None:
         self.tiles_done = tile.done

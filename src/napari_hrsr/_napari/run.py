@@ -154,6 +154,7 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
     import numpy as np
 
     from napari_hrsr.api import check_memory, create_zarr, settle_intensity
+    from napari_hrsr.files import open_levels
     from napari_hrsr.jobs import describe_job, plan_job, start_job
 
     job = plan_job(request.source, axes=request.axes, **request.options)
@@ -172,9 +173,7 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
         yield Prepared(number, job, data, record)
         order = nearest_first(job, request.centre)
         done = 0
-        for tile in start_job(
-            job, data, intensity, indices=order, cancelled=cancel.event.is_set
-        ):
+        for tile in start_job(job, data, intensity, indices=order, cancelled=cancel.event.is_set):
             done = tile.done
             yield tile
         complete = done == job.total
@@ -185,7 +184,7 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
         if result is not None and kept:
             yield Status(number, "Writing the overview levels")
             (result.finish if complete else result.keep)(record)
-            levels = open_levels(request.path)
+            levels = open_levels(result.path)
         yield Finished(number, complete, kept, record, levels)
 
 
@@ -220,11 +219,3 @@ def nearest_first(job: Job, centre: Sequence[float] | None, most: int = 20_000) 
         slices = np.abs(loops + starts - here).sum(axis=1) * (away.max() + 1)
         distance = (slices[:, None] + away[None]).ravel()
     return [int(i) for i in np.argsort(distance, kind="stable")]
-
-
-def open_levels(path: Path | None) -> tuple[Any, ...]:
-    """Open the arrays of an OME-Zarr that was just written, finest first."""
-    import zarr
-
-    group = zarr.open_group(path, mode="r")
-    return tuple(group[key] for key in sorted(group.array_keys(), key=int))

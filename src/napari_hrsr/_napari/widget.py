@@ -18,14 +18,14 @@ from magicgui.widgets import (
     create_widget,
 )
 from napari.utils.notifications import show_error, show_info
-from qtpy.QtWidgets import QFileDialog, QMessageBox
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QComboBox, QFileDialog, QMessageBox
 
 from napari_hrsr._napari.choices import (
     axes_choices,
     format_bytes,
     is_image,
     model_facts,
-    model_label,
     parse_noise,
     parse_tile,
     region_shape,
@@ -125,6 +125,14 @@ class SuperResolution(Container):
         )  # fmt: skip
         self.details.visible = False
         self.bar.visible = False
+        for label in (self.model_facts, self.result_size, self.status):
+            label.native.setAlignment(Qt.AlignmentFlag.AlignLeft)
+        for combo in (self.layer, self.model, self.axes):
+            # Long names must not widen the dock at the picture's cost.
+            combo.native.setSizeAdjustPolicy(
+                QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
+            )
+            combo.native.setMinimumContentsLength(22)
 
     def _connect(self) -> None:
         self.layer.changed.connect(self.update_choices)
@@ -271,7 +279,7 @@ class SuperResolution(Container):
         specs = [s for s in list_models(ndim=self.spatial_axes) if max(s.scale) > 1]
         # The first choice is the default.
         specs.sort(key=lambda s: s.name != default_model(self.spatial_axes))
-        return [(model_label(s), s.name) for s in specs]
+        return [(s.title, s.name) for s in specs]
 
     def _axes_choices(self, _: object) -> list[tuple[str, str]]:
         layer = self.layer.value

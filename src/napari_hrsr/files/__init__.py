@@ -15,7 +15,7 @@ from napari_hrsr.files.image_file import RECORD_KEY, ImageFile, LazyPixels, chec
 from napari_hrsr.files.nifti import check_nifti, read_nifti, write_nifti
 from napari_hrsr.files.ome_zarr import OmeZarrResult, write_ome_zarr
 from napari_hrsr.files.ome_zarr_axes import stored_axes
-from napari_hrsr.files.ome_zarr_reading import read_ome_zarr
+from napari_hrsr.files.ome_zarr_reading import open_levels, read_ome_zarr
 from napari_hrsr.files.partial import Cancelled, Progress, check_folder, temporary_result
 from napari_hrsr.files.plain import PLAIN_SUFFIXES, check_png, read_plain, write_png
 from napari_hrsr.files.tiff import read_tiff
@@ -31,6 +31,7 @@ __all__ = [
     "OmeZarrResult",
     "check_output",
     "is_zarr_name",
+    "open_levels",
     "read_image",
     "temporary_result",
     "write_image",

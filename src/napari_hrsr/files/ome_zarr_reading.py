@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import zarr
 
 from napari_hrsr.axes import default_names
@@ -39,6 +40,29 @@ def read_ome_zarr(path: str | Path) -> ImageFile:
         raise
     except Exception as error:
         raise damaged(path.name, error) from error
+
+
+def open_levels(path: str | Path) -> tuple[Any, ...]:
+    """Open all levels of an OME-Zarr that napari-hrsr wrote, finest first.
+
+    Parameters
+    ----------
+    path : str or Path
+        Folder of the image.
+
+    Returns
+    -------
+    tuple of zarr.Array or dask array
+        In the axis order that the image was given in.
+    """
+    group = zarr.open_group(path, mode="r")
+    own: Any = group.attrs.asdict()[RECORD_KEY]
+    order = stored_axes(own["axes"]).order
+    arrays = [group[key] for key in sorted(group.array_keys(), key=int)]
+    if order == tuple(range(len(order))):
+        return tuple(arrays)
+    back = [order.index(axis) for axis in range(len(order))]
+    return tuple(da.from_zarr(array).transpose(back) for array in arrays)
 
 
 def _read(path: Path) -> ImageFile:
