@@ -9,8 +9,9 @@ import math
 import operator
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import psutil
 import torch
@@ -24,9 +25,15 @@ PRECISIONS = {
     "float16": torch.float16,
 }
 
-# Bytes of one activation at which the networks are fastest on a CPU: beyond
-# it the working set leaves the cache.
-_CPU_ACTIVATION = 8 * 2**20
+# Bytes of one activation on a CPU: small tiles are batched up to the first, and
+# no tile is larger than the second, so that a run needs a few times as much.
+_CPU_BATCH = 8 * 2**20
+_CPU_ACTIVATION = 36 * 2**20
+# Multiplications in one call on a CPU: about half a second on two cores, after
+# which a run can be cancelled.
+_CPU_WORK = 4e10
+# What calling a network costs beside its pixels, in pixels.
+_CALL = 3000
 _GPU_ACTIVATION_SHARE = 1 / 24
 _SIDES = {
     2: (64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048),
@@ -115,9 +122,9 @@ def choose_tile(
 ) -> tuple[int, ...]:
     """Choose the fastest tile for a model on a device.
 
-    On a CPU a tile's activations must stay in the cache, on a GPU in its free
-    memory; against that stands the halo, which is computed and thrown away.
-    The sum of both is estimated for a few sizes and the least is taken.
+    The larger the tile, the less of it is halo, which is computed and thrown
+    away. On a CPU a tile is bounded by memory and by the time after which a
+    run can be cancelled, on a GPU by its free memory.
 
     Parameters
     ----------
@@ -137,34 +144,30 @@ def choose_tile(
     """
     if spec.halo is None:
         return tuple(shape)
-    budget = _activation_budget(device)
-    features = activation_channels(spec)
+    halo = spec.halo
 
-    def cost(tile: Sequence[int]) -> float:
-        bodies = [math.ceil(n / math.ceil(n / t)) for n, t in zip(shape, tile, strict=True)]
-        reads = [min(n, b + 2 * h) for n, b, h in zip(shape, bodies, spec.halo or (), strict=True)]
-        tiles = math.prod(math.ceil(n / t) for n, t in zip(shape, tile, strict=True))
-        size = math.prod(reads) * features * itemsize
-        slower = 1.0 if size <= budget else 1.0 + math.log2(size / budget)
-        return tiles * (math.prod(reads) * slower + 500)
+    def read(tile: Sequence[int]) -> int:
+        """Pixels that the network is given for one tile."""
+        lengths = zip(shape, map(_count, shape, tile), halo, strict=True)
+        return math.prod(
+            min(n, math.ceil(n / count) + min(2, count - 1) * h) for n, count, h in lengths
+        )
+
+    def cost(tile: Sequence[int]) -> int:
+        return math.prod(map(_count, shape, tile)) * (read(tile) + _CALL)
 
     sides = _SIDES[spec.ndim]
     fitting = [[s for s in sides if s < n] + [n] for n in shape]
-    # A CPU only slows down beyond its cache; a GPU fails beyond its memory.
-    largest = budget * (8 if device.type == "cpu" else 1)
-    candidates = [
-        tile
-        for tile in itertools.product(*fitting)
-        if math.prod(t + 2 * h for t, h in zip(tile, spec.halo, strict=True)) * features * itemsize
-        <= largest
-    ]
+    largest = _largest_read(spec, device, itemsize)
+    candidates = [tile for tile in itertools.product(*fitting) if read(tile) <= largest]
     return min(candidates, key=cost, default=tuple(min(n, sides[0]) for n in shape))
 
 
 def choose_batch(spec: ModelSpec, read: Sequence[int], device: torch.device) -> int:
     """How many tiles of a read shape to run at once."""
     size = math.prod(read) * activation_channels(spec) * 4
-    return max(1, min(16, int(_activation_budget(device) // max(1, size))))
+    budget = _CPU_BATCH if device.type == "cpu" else _activation_budget(device)
+    return max(1, min(16, int(budget // max(1, size))))
 
 
 def activation_channels(spec: ModelSpec) -> int:
@@ -236,8 +239,10 @@ class _Allocator:
     the time of a network on a CPU. Counted, because runs may overlap.
     """
 
-    _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
-    _LARGE, _DEFAULT = 2**31 - 1, 128 * 1024
+    # Options of mallopt: M_TRIM_THRESHOLD and M_MMAP_THRESHOLD. Setting them ends
+    # their adaptation, so afterwards they stay where it would have led.
+    _KEEP: ClassVar = {-1: 2**31 - 1, -3: 2**31 - 1}
+    _USUAL: ClassVar = {-1: 64 * 2**20, -3: 32 * 2**20}
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -249,24 +254,24 @@ class _Allocator:
                 if hasattr(libc, "mallopt") and hasattr(libc, "malloc_trim"):
                     self._libc = libc
 
-    def _set(self, threshold: int) -> None:
+    def _set(self, options: Mapping[int, int]) -> None:
         if self._libc is not None:
-            self._libc.mallopt(self._M_MMAP_THRESHOLD, threshold)
-            self._libc.mallopt(self._M_TRIM_THRESHOLD, threshold)
+            for option, value in options.items():
+                self._libc.mallopt(option, value)
 
     @contextlib.contextmanager
     def keeping_memory(self) -> Iterator[None]:
         with self._lock:
             self._users += 1
             if self._users == 1:
-                self._set(self._LARGE)
+                self._set(self._KEEP)
         try:
             yield
         finally:
             with self._lock:
                 self._users -= 1
                 if self._users == 0:
-                    self._set(self._DEFAULT)
+                    self._set(self._USUAL)
                     if self._libc is not None:
                         self._libc.malloc_trim(0)
 
@@ -291,6 +296,22 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         "DefaultCPUAllocator" in text or "out of memory" in text or "not enough memory" in text
     )
+
+
+def _count(length: int, tile: int) -> int:
+    return math.ceil(length / tile)
+
+
+def _largest_read(spec: ModelSpec, device: torch.device, itemsize: int) -> float:
+    """Most pixels in one call of a network."""
+    pixels = _activation_budget(device) / (activation_channels(spec) * itemsize)
+    if device.type == "cpu" and spec.weights is not None:
+        # Shipped weights are 16 bits wide, and most are used once for each pixel.
+        quickly = _CPU_WORK / max(1, spec.weights.size / 2)
+        # A tile that is mostly halo would be no better.
+        useful = math.prod(4 * h + 1 for h in spec.halo or ())
+        pixels = min(pixels, max(quickly, useful))
+    return pixels
 
 
 def _activation_budget(device: torch.device) -> float:

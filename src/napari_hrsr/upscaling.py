@@ -207,8 +207,9 @@ class _Job:
         results = []
         for tile, count in zip(tiles, counts, strict=True):
             offset, gain, _ = tile.levels
-            samples = np.concatenate(list(itertools.islice(upscaled, count)))
-            result = samples * np.float32(gain) + np.float32(offset)
+            result = np.concatenate(list(itertools.islice(upscaled, count)))
+            result *= np.float32(gain)
+            result += np.float32(offset)
             if tile.alpha is not None:
                 result = np.concatenate([result, _upscale_alpha(tile, self.spec.scale)])
             results.append(result)
