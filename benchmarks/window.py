@@ -1,4 +1,4 @@
-"""Does the viewer stay responsive during a run, and does it give memory back?
+"""Measure whether the viewer stays responsive during a run and gives memory back.
 
     xvfb-run -a -s "-screen 0 1400x1000x24" python benchmarks/window.py
 

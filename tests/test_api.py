@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import zarr
 from napari.layers import Image
+from networks import Repeat
 from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_hrsr import CancelledError, HrsrError, list_models, load_model, upscale, upscale_layer
@@ -21,7 +22,6 @@ from napari_hrsr.errors import DeviceError, InputError, ModelError, OutputError
 from napari_hrsr.intensity import Intensity, measure_intensity
 from napari_hrsr.jobs import plan_job
 from napari_hrsr.layers import RECORD_KEY
-from networks import Repeat
 
 NEAREST = "nearest-2x2"
 

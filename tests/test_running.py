@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from networks import Repeat, ShuffleNet
 from numpy.testing import assert_allclose
 from torch import Tensor
 
@@ -17,7 +18,6 @@ from napari_hrsr.intensity import measure_intensity
 from napari_hrsr.jobs import plan_job, start_job
 from napari_hrsr.models.compose import average_planes
 from napari_hrsr.running import Runner
-from networks import Repeat, ShuffleNet
 
 CPU = Placement(torch.device("cpu"))
 

@@ -15,6 +15,7 @@ import torch
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import Repeat, ShuffleNet, make_spec
 from numpy.testing import assert_allclose, assert_array_equal
 
 from napari_hrsr.axes import resolve_axes
@@ -23,7 +24,6 @@ from napari_hrsr.intensity import Intensity, measure_intensity
 from napari_hrsr.jobs import plan_job, start_job
 from napari_hrsr.models.nets.interpolation import Interpolation
 from napari_hrsr.upscaling import TileDone, normalisation, upscale_tiles
-from networks import Repeat, ShuffleNet, make_spec
 
 NETWORKS = {
     (scale, stride): ShuffleNet(scale, stride=stride)

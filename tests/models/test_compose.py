@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from networks import Repeat, ShuffleNet
 from numpy.testing import assert_allclose
 
 from napari_hrsr import load_model, upscale
 from napari_hrsr.errors import ModelError
 from napari_hrsr.models.compose import average_planes, chain, self_ensemble
-from networks import Repeat, ShuffleNet
 
 
 def image_of(*shape: int) -> np.ndarray:

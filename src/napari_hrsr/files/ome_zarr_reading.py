@@ -62,7 +62,10 @@ def open_levels(path: str | Path) -> tuple[Any, ...]:
     if order == tuple(range(len(order))):
         return tuple(arrays)
     back = [order.index(axis) for axis in range(len(order))]
-    return tuple(da.from_zarr(array).transpose(back) for array in arrays)
+    return tuple(
+        da.from_zarr(array).transpose(back)  # type: ignore[no-untyped-call]
+        for array in arrays
+    )
 
 
 def _read(path: Path) -> ImageFile:
