@@ -238,6 +238,16 @@ def table(rows: Sequence[dict[str, object]], group: str, methods: Sequence[str])
     return lines
 
 
+def report(rows: Sequence[dict[str, object]], ndim: int, acquired: bool) -> list[str]:
+    """Return the tables by modality and by source, as lines of markdown."""
+    truth = "as acquired" if acquired else "binned by two where large enough"
+    methods = ["network", "linear", "back-projection", *(["b-spline"] * (ndim == 3))]
+    lines = [f"## {ndim}D x2, truth {truth}", "", " / ".join(methods), ""]
+    for group in ("modality", "source"):
+        lines += [*table(rows, group, methods), ""]
+    return lines
+
+
 def main() -> None:
     """Parse the command line, train the folds that are missing, and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -253,11 +263,7 @@ def main() -> None:
     for ndim in options.ndim or (2, 3):
         for acquired in (False, True):
             rows = measure(ndim, options.data, folds, acquired, options.iterations)
-            truth = "as acquired" if acquired else "binned by two where large enough"
-            methods = ["network", "linear", "back-projection", *(["b-spline"] * (ndim == 3))]
-            lines = [f"## {ndim}D x2, truth {truth}", "", " / ".join(methods), ""]
-            for group in ("modality", "source"):
-                lines += [*table(rows, group, methods), ""]
+            lines = report(rows, ndim, acquired)
             stem = f"default_models_{ndim}d_{'acquired' if acquired else 'binned'}"
             (options.out / f"{stem}.md").write_text("\n".join(lines))
             (options.out / f"{stem}.json").write_text(json.dumps(rows, indent=1))

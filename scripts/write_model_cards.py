@@ -66,17 +66,29 @@ def _find(pattern: str, text: str) -> str:
     return found[1]
 
 
-def card(name: str, weights: Path, results: Path, data: Path, iterations: int) -> str:
+def card(
+    name: str,
+    weights: Path,
+    results: Path,
+    data: Path,
+    iterations: int,
+    left_out: str = "",
+    note: str = "",
+) -> str:
     """Return the text of one card."""
     job = JOBS[name]
     facts = next(f for f in json.loads((weights / "index.json").read_text()) if f["name"] == name)
-    used = {image.name.split("#")[0] for image in load_images(data / "train", job.ndim)}
+    used = {
+        image.name.split("#")[0]
+        for image in load_images(data / "train", job.ndim, left_out.split(","))
+    }
     recipe = job.recipe
     tables = [
         (results / f"default_models_{job.ndim}d_{truth}.md").read_text().replace("## ", "### ")
         for truth in ("binned", "acquired")
         if (results / f"default_models_{job.ndim}d_{truth}.md").exists()
     ]
+    extra = "".join(f" --leave-out {source}" for source in left_out.split(",") if source)
     size = " x ".join([str(recipe.size)] * job.ndim)
     lines = [
         f"# {name}",
@@ -93,7 +105,7 @@ def card(name: str, weights: Path, results: Path, data: Path, iterations: int) -
         "",
         "## Recipe",
         "",
-        f"`scripts/train_default_models.py --only {name} --iterations {iterations} --seed 0`: "
+        f"`scripts/train_default_models.py --only {name} --iterations {iterations}{extra}`: "
         f"{iterations} steps of {recipe.batch} patches of {size} source pixels, Charbonnier loss, "
         f"AdamW {recipe.learning_rate:g} with warm-up and cosine, gradients clipped at "
         f"{recipe.clip:g}, moving average {recipe.average:g}. Truth: the images below as they "
@@ -101,13 +113,14 @@ def card(name: str, weights: Path, results: Path, data: Path, iterations: int) -
         "areas, three a Gaussian point spread function of 0.3 to 1.0 fine pixels with pixel "
         f"areas; {recipe.noisy_fraction:.0%} of all with Poisson (50 to 2000 photons at white) "
         "and Gaussian noise (0.2 to 4 % of white). Range and noise are measured on the coarse "
-        "image, as in use.",
+        "image, as in use." + (f" {note}" if note else ""),
         "",
         "## Measured gain",
         "",
         "Over bicubic upsampling (Keys, a = -0.5), in decibels, on whole sources left out of "
-        "the training, with the noise level estimated from the coarse image. The folds had "
-        "fewer steps than the shipped weights. Each cell reads in the order above its table. "
+        "the training, with the noise level estimated from the coarse image. Where the sources "
+        "left out are those of the shipped weights, the shipped weights were measured; the "
+        "other folds had fewer steps. Each cell reads in the order above its table. "
         "The linear filter knows the formation, the network does not. Reproduce with "
         "`benchmarks/default_models.py`.",
         "",
@@ -130,10 +143,23 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder with SOURCES.md in it")
     parser.add_argument("--iterations", action="append", required=True, metavar="NDIM=STEPS")
+    parser.add_argument("--leave-out", action="append", default=[], metavar="NDIM=SOURCE,SOURCE")
+    parser.add_argument("--note", action="append", default=[], metavar="NDIM=TEXT")
     options = parser.parse_args()
     steps = dict(pair.split("=") for pair in options.iterations)
+    left_out = dict(pair.split("=") for pair in options.leave_out)
+    notes = dict(pair.split("=", 1) for pair in options.note)
     for name, job in JOBS.items():
-        text = card(name, options.weights, options.results, options.data, int(steps[str(job.ndim)]))
+        ndim = str(job.ndim)
+        text = card(
+            name,
+            options.weights,
+            options.results,
+            options.data,
+            int(steps[ndim]),
+            left_out.get(ndim, ""),
+            notes.get(ndim, ""),
+        )
         (options.weights / f"{name}.md").write_text(text)
 
 
