@@ -1,6 +1,8 @@
 """The widgets in a real window."""
 
 import gc
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -393,7 +395,42 @@ def test_closing_the_dock_stops_the_run(viewer, qtbot, gate):
     widget.native.destroyed.emit()
     held.opened.set()
     wait_for_end(widget, qtbot)
+    assert [layer.name for layer in viewer.layers] == ["cells"]
     assert not [t for t in threading.enumerate() if t.name.startswith("hrsr-")]
+
+
+CLOSE_DURING_A_RUN = """
+import threading
+import napari, numpy as np
+from qtpy.QtCore import QTimer
+from napari_hrsr import jobs
+from napari_hrsr._napari.widget import SuperResolution2D
+
+jobs.choose_batch = lambda *_: 1
+viewer = napari.Viewer()
+viewer.add_image(np.random.default_rng(0).random((600, 600)), name="cells")
+widget = SuperResolution2D(viewer)
+viewer.window.add_dock_widget(widget)
+widget.details.tile.value = "16"
+widget.controller.progressed.connect(lambda done, total, text: done and timer.start(0))
+timer = QTimer()
+timer.setSingleShot(True)
+timer.timeout.connect(viewer.close)
+QTimer.singleShot(0, widget.run)
+napari.run()
+assert widget.controller.tiles_done < 1000
+print("left:", [t.name for t in threading.enumerate() if t.name.startswith("hrsr-")])
+"""
+
+
+def test_closing_the_viewer_during_a_run_ends_the_process_cleanly():
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSE_DURING_A_RUN], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "left: []"
+    assert "Traceback" not in done.stderr
+    assert "Error" not in done.stderr
 
 
 def test_result_on_disk(viewer, qtbot, monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ class RunController:
 
     def __init__(self, viewer: napari.Viewer) -> None:
         self._viewer = viewer
-        self._running = False
+        self._closed = self._running = False
         self._worker: Any = None
         self._events: Any = None
         self._cancel = Cancel()
@@ -103,6 +104,13 @@ class RunController:
         if self.running:
             self._cancel(keep=keep)
 
+    def close(self) -> None:
+        """Stop the run and tell nobody: the widget or its window is gone."""
+        self.progressed.disconnect()
+        self.ended.disconnect()
+        self._closed = True
+        self.cancel()
+
     def _enqueue(self, event: Any) -> None:
         """Handle events one after the other.
 
@@ -119,6 +127,8 @@ class RunController:
                 self._queue.popleft()
 
     def _on_event(self, event: Any) -> None:
+        if self._closed and event is not _END:
+            return
         match event:
             case BaseException():
                 self._outcome = f"Unexpected {type(event).__name__}: {event}"
@@ -177,7 +187,9 @@ class RunController:
         # closing it joins its threads and removes its partial files.
         if self._events is not None:
             self._events.close()
-        self._close_live()
+        # What belongs to a window that is being deleted cannot be removed from it.
+        with contextlib.suppress(RuntimeError) if self._closed else contextlib.nullcontext():
+            self._close_live(discard=True)
         # The worker itself stays until the next run: Qt may still be in its thread.
         self._events, self._running = None, False
         self._requests, self._sources = [], []

@@ -69,7 +69,7 @@ class SuperResolution(Container):
         self.controller = RunController(napari_viewer)
         self._build()
         self._connect()
-        self.native.destroyed.connect(self.controller.cancel)
+        self.native.destroyed.connect(self.controller.close)
         self.update_choices()
         # torch takes seconds to import: let them pass while the user chooses.
         threading.Thread(target=_import_engine, daemon=True).start()
