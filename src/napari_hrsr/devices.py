@@ -305,9 +305,13 @@ def _count(length: int, tile: int) -> int:
 def _largest_read(spec: ModelSpec, device: torch.device, itemsize: int) -> float:
     """Most pixels in one call of a network."""
     pixels = _activation_budget(device) / (activation_channels(spec) * itemsize)
-    if device.type == "cpu" and spec.weights is not None:
-        # Shipped weights are 16 bits wide, and most are used once for each pixel.
-        quickly = _CPU_WORK / max(1, spec.weights.size / 2)
+    if device.type == "cpu":
+        # Shipped weights are 16 bits wide, and most are used once for each pixel; a
+        # formula repeats itself, on the fine pixels, as often as its halo is wide.
+        work = 2000 * math.prod(spec.scale) * max(spec.halo or (0,))
+        if spec.weights is not None:
+            work = spec.weights.size // 2
+        quickly = _CPU_WORK / max(1, work)
         # A tile that is mostly halo would be no better.
         useful = math.prod(4 * h + 1 for h in spec.halo or ())
         pixels = min(pixels, max(quickly, useful))
