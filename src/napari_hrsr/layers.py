@@ -149,9 +149,9 @@ def result_attributes(layer: Any, job: Job, record: dict[str, Any]) -> dict[str,
         "axis_labels": tuple(layer.axis_labels),
         "rgb": bool(layer.rgb),
         "multiscale": False,
-        "plane": _scaled_plane(layer.plane.dict(), factor, start),
+        "plane": _scaled_plane(layer.plane.model_dump(), factor, start),
         "experimental_clipping_planes": [
-            _scaled_plane(plane.dict(), factor, start)
+            _scaled_plane(plane.model_dump(), factor, start)
             for plane in layer.experimental_clipping_planes
         ],
         "metadata": {RECORD_KEY: record},

@@ -12,11 +12,12 @@ def show_demo() -> tuple[Any, Any]:
     import napari
 
     viewer = napari.Viewer(title="napari-hrsr demo")
+    viewer.window.resize(1350, 850)
     viewer.open_sample("napari-hrsr", "cells")
     _, widget = viewer.window.add_plugin_dock_widget("napari-hrsr", TITLE)
 
     def side_by_side(_: str) -> None:
-        viewer.grid.enabled = True
+        viewer.canvas.grid.enabled = True
         viewer.reset_view()
 
     widget.controller.ended.connect(side_by_side)
