@@ -74,6 +74,7 @@ def card(
     iterations: int,
     left_out: str = "",
     note: str = "",
+    folds: str = "",
 ) -> str:
     """Return the text of one card."""
     job = JOBS[name]
@@ -118,11 +119,10 @@ def card(
         "## Measured gain",
         "",
         "Over bicubic upsampling (Keys, a = -0.5), in decibels, on whole sources left out of "
-        "the training, with the noise level estimated from the coarse image. Where the sources "
-        "left out are those of the shipped weights, the shipped weights were measured; the "
-        "other folds had fewer steps. Each cell reads in the order above its table. "
+        "the training, with the noise level estimated from the coarse image. Each cell reads in the order above its table. "
         "The linear filter knows the formation, the network does not. Reproduce with "
         "`benchmarks/default_models.py`.",
+        *(["", folds] if folds else []),
         "",
         *tables,
         "## Limits",
@@ -145,10 +145,12 @@ def main() -> None:
     parser.add_argument("--iterations", action="append", required=True, metavar="NDIM=STEPS")
     parser.add_argument("--leave-out", action="append", default=[], metavar="NDIM=SOURCE,SOURCE")
     parser.add_argument("--note", action="append", default=[], metavar="NDIM=TEXT")
+    parser.add_argument("--folds", action="append", default=[], metavar="NDIM=TEXT")
     options = parser.parse_args()
     steps = dict(pair.split("=") for pair in options.iterations)
     left_out = dict(pair.split("=") for pair in options.leave_out)
     notes = dict(pair.split("=", 1) for pair in options.note)
+    folds = dict(pair.split("=", 1) for pair in options.folds)
     for name, job in JOBS.items():
         ndim = str(job.ndim)
         text = card(
@@ -159,6 +161,7 @@ def main() -> None:
             int(steps[ndim]),
             left_out.get(ndim, ""),
             notes.get(ndim, ""),
+            folds.get(ndim, ""),
         )
         (options.weights / f"{name}.md").write_text(text)
 
