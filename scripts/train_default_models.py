@@ -86,8 +86,7 @@ def build(name: str, gains: dict[str, float] | None = None) -> tuple[nn.Module, 
         noise_input=True,
         licence="BSD-3-Clause",
         citation=CITATION,
-        trained_on="Openly licensed fluorescence, bright field, phase contrast, histology, "
-        "EM, CT and MRI images; listed in the model card",
+        trained_on="Openly licensed images, each listed in the model card",
         gains=gains or {},
     )
     return network, spec

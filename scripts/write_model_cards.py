@@ -119,7 +119,8 @@ def card(
         "## Measured gain",
         "",
         "Over bicubic upsampling (Keys, a = -0.5), in decibels, on whole sources left out of "
-        "the training, with the noise level estimated from the coarse image. Each cell reads in the order above its table. "
+        "the training, with the noise level estimated from the coarse image. Each cell reads in "
+        "the order above its table. "
         "The linear filter knows the formation, the network does not. Reproduce with "
         "`benchmarks/default_models.py`.",
         *(["", folds] if folds else []),
