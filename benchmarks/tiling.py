@@ -146,7 +146,7 @@ def run_monai(image: np.ndarray, job: Any, contestant: str) -> np.ndarray:
 
 def run_limit(image: np.ndarray, job: Any, _: str) -> np.ndarray:
     """Run one tile several times, with memory kept; return how many times."""
-    from napari_hrsr.devices import keep_memory
+    from napari_hrsr.memory import keep_memory
 
     crop = tuple(slice(0, n) for n in job.plan.read)
     tile = torch.from_numpy(np.ascontiguousarray(image[crop]))[None, None]

@@ -18,13 +18,11 @@ from napari_hrsr.axes import resolve_axes
 from napari_hrsr.errors import CancelledError, InputError
 from napari_hrsr.intensity import (
     Intensity,
-    cast_values,
-    check_source,
     check_values,
     intensity_from_summary,
     measure_intensity,
-    read_block,
 )
+from napari_hrsr.pixels import cast_values, check_source, read_block
 
 
 def measure(image: Any, names: str, ndim: int = 2, **options: Any) -> Intensity:

@@ -11,14 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from napari_hrsr.devices import free_memory
 from napari_hrsr.errors import CancelledError, InputError
 from napari_hrsr.files import OmeZarrResult
-from napari_hrsr.intensity import Intensity, Per, check_source, check_values, measure_intensity
+from napari_hrsr.intensity import Intensity, Per, check_values, measure_intensity
 from napari_hrsr.jobs import Job, Region, describe_job, plan_job, start_job
 from napari_hrsr.layers import is_layer, layer_axes, layer_metadata, layer_source, result_attributes
+from napari_hrsr.memory import free_memory
 from napari_hrsr.metadata import ImageMetadata, plain_metadata, upscaled_metadata
 from napari_hrsr.models.spec import Upscaler
+from napari_hrsr.pixels import check_source
 from napari_hrsr.upscaling import TileDone
 
 Progress = Callable[[int, int], None]

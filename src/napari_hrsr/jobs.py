@@ -28,10 +28,11 @@ from napari_hrsr.devices import (
     resolve_precision,
 )
 from napari_hrsr.errors import InputError, ModelError
-from napari_hrsr.intensity import Intensity, check_source
+from napari_hrsr.intensity import Intensity
 from napari_hrsr.models.catalog import default_model
 from napari_hrsr.models.load import load_model
 from napari_hrsr.models.spec import ModelSpec, Upscaler
+from napari_hrsr.pixels import check_source
 from napari_hrsr.tiling import TilePlan, plan_tiles
 from napari_hrsr.upscaling import TileDone, count_tiles, upscale_tiles
 

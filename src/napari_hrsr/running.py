@@ -16,14 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_hrsr.devices import (
-    Placement,
-    float32_means_float32,
-    is_out_of_memory,
-    memory_format,
-    release_memory,
-)
+from napari_hrsr.devices import Placement, float32_means_float32, memory_format
 from napari_hrsr.errors import ComputeError, HrsrError, OutOfMemoryError
+from napari_hrsr.memory import is_out_of_memory, release_memory
 from napari_hrsr.models.spec import Upscaler
 
 SHORTEST_BODY = 4

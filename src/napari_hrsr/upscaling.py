@@ -25,12 +25,15 @@ import torch
 from numpy.typing import NDArray
 
 from napari_hrsr.axes import Axes
-from napari_hrsr.devices import Placement, keep_memory, release_memory
+from napari_hrsr.devices import Placement
 from napari_hrsr.errors import HrsrError, OutputError
-from napari_hrsr.intensity import Intensity, cast_values, read_block
+from napari_hrsr.intensity import Intensity
+from napari_hrsr.memory import keep_memory, release_memory
 from napari_hrsr.models.nets.interpolation import Interpolation
 from napari_hrsr.models.spec import ModelSpec, Upscaler
+from napari_hrsr.pixels import cast_values
 from napari_hrsr.running import Body, Runner
+from napari_hrsr.tile_reading import read_tile
 from napari_hrsr.tiling import Span, TilePlan
 
 Region = tuple[tuple[int, int], ...]
@@ -184,7 +187,7 @@ class _Job:
             i + f for i, f in zip(out_loop, self.first or (0,) * len(lengths), strict=True)
         )
         spans = self.plan[tile]
-        block = _read_padded(self.source, axes, loop, spans, self.plan)
+        block = read_tile(self.source, axes, loop, spans, self.plan)
         low, high, noise = self.intensity.at(loop)
         offset, gain = normalisation(self.spec, np.dtype(self.source.dtype), low, high)
         alpha = None
@@ -192,7 +195,10 @@ class _Job:
             alpha = block[None, -1:].astype(np.float32)
             block = block[:-1]
         images = block.reshape(-1, self.spec.channels, *block.shape[1:])
-        scaled = ((images.astype(np.float64, copy=False) - offset) / gain).astype(np.float32)
+        # Up to 16 bits fit float32 exactly; wider values are shifted before they are rounded.
+        wide = images.dtype.itemsize > 2
+        values: NDArray[Any] = images.astype(np.float64 if wide else np.float32, copy=False)
+        scaled = ((values - offset) / gain).astype(np.float32, copy=False)
         return _Tile(index, spans, loop, scaled, alpha, (offset, gain, noise / gain))
 
     def run(self, runner: Runner, tiles: Sequence[_Tile]) -> list[NDArray[np.float32]]:
@@ -310,40 +316,6 @@ def _read_ahead(
 
 def _batched(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     return (order[i : i + size] for i in range(0, len(order), size))
-
-
-def _read_padded(
-    source: Any, axes: Axes, loop: Sequence[int], spans: Sequence[Span], plan: TilePlan
-) -> NDArray[Any]:
-    """Read one tile as (samples, *read), mirrored past the far end of the image."""
-    key: list[Any] = [slice(None)] * axes.ndim
-    for axis, index in zip(axes.looped, loop, strict=True):
-        key[axis] = index
-    mirrored: list[NDArray[np.intp] | None] = []
-    for axis, span, n, padded in zip(axes.spatial, spans, plan.shape, plan.padded, strict=True):
-        start, stop, positions = span.read_start, span.read_stop, None
-        if stop > n:
-            positions = _mirror(n, padded)[start:stop]
-            start, stop = int(positions.min()), int(positions.max()) + 1
-            positions = positions - start
-        key[axis] = slice(start, stop)
-        mirrored.append(positions)
-    block = read_block(source, tuple(key))
-    kept = [axis for axis in range(axes.ndim) if axis not in axes.looped]
-    samples_at = None if axes.samples is None else kept.index(axes.samples)
-    block = block[None] if samples_at is None else np.moveaxis(block, samples_at, 0)
-    for axis, positions in enumerate(mirrored):
-        if positions is not None:
-            block = np.take(block, positions, axis=1 + axis)
-    return block
-
-
-def _mirror(n: int, padded: int) -> NDArray[np.intp]:
-    """Where each pixel of a padded axis is read: reflected, or the last one where it is short."""
-    positions, last = np.arange(padded), n - 1
-    if padded - 1 > 2 * last:
-        return np.minimum(positions, last)
-    return np.where(positions > last, 2 * last - positions, positions)
 
 
 def _local(tile: _Tile) -> Body:

@@ -20,8 +20,8 @@ from napari_hrsr.files.partial import Cancelled, Progress, check_folder, tempora
 from napari_hrsr.files.plain import PLAIN_SUFFIXES, check_png, read_plain, write_png
 from napari_hrsr.files.tiff import read_tiff
 from napari_hrsr.files.tiff_writing import check_tiff, write_tiff
-from napari_hrsr.intensity import check_source
 from napari_hrsr.metadata import ImageMetadata
+from napari_hrsr.pixels import check_source
 
 __all__ = [
     "RECORD_KEY",

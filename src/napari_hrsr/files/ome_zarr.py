@@ -26,8 +26,8 @@ from napari_hrsr.files.partial import (
     check_space,
 )
 from napari_hrsr.files.pyramid import binned, blocks
-from napari_hrsr.intensity import read_block
 from napari_hrsr.metadata import ImageMetadata
+from napari_hrsr.pixels import read_block
 
 PYRAMID_SHARE = 1.34
 """A 2D pyramid takes a third more than its finest level."""

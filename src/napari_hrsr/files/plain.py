@@ -14,8 +14,8 @@ from PIL.PngImagePlugin import PngInfo
 from napari_hrsr.errors import HrsrError, InputError, OutputError
 from napari_hrsr.files.image_file import RECORD_KEY, ImageFile, checked_path, damaged
 from napari_hrsr.files.partial import Cancelled, Progress, check_cancelled, partial_file
-from napari_hrsr.intensity import read_block
 from napari_hrsr.metadata import ImageMetadata, plain_metadata
+from napari_hrsr.pixels import read_block
 
 PLAIN_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 

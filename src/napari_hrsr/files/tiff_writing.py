@@ -18,8 +18,8 @@ from napari_hrsr.errors import OutputError
 from napari_hrsr.files.image_file import RECORD_KEY
 from napari_hrsr.files.partial import Cancelled, Progress, check_cancelled, partial_file
 from napari_hrsr.files.units import MICROMETRES, OME_SYMBOLS, TIME_UNITS
-from napari_hrsr.intensity import read_block
 from napari_hrsr.metadata import ImageMetadata
+from napari_hrsr.pixels import read_block
 
 CLASSIC_LIMIT = 3_900_000_000
 """Bytes above which a TIFF needs 64-bit offsets, with room for its tags."""
