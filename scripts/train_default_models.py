@@ -44,7 +44,7 @@ JOBS = {
         ndim=2,
         scale=(2, 2),
         arguments={"features": 32, "blocks": 2, "block": "gated"},
-        recipe=Recipe(iterations=12000, transpose_axes=(0, 1)),
+        recipe=Recipe(iterations=17000, transpose_axes=(0, 1)),
     ),
     "general-3d-x2": Job(
         title="General 3D x2 (microscopy, EM, CT, MRI)",
@@ -53,7 +53,7 @@ JOBS = {
         arguments={"features": 16, "blocks": 2, "block": "gated"},
         # The planes of a volume are often farther apart than its pixels: z stays z.
         recipe=Recipe(
-            iterations=9000, batch=4, size=12, transpose_axes=(1, 2), pairs=60, largest=96
+            iterations=20000, batch=4, size=12, transpose_axes=(1, 2), pairs=60, largest=96
         ),
     ),
 }
