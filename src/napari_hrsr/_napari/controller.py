@@ -138,7 +138,10 @@ class RunController:
                 self._number = number
                 self.progressed.emit(0, 0, self._prefix() + text)
             case Prepared():
-                self._on_prepared(event)
+                try:
+                    self._on_prepared(event)
+                finally:
+                    event.shown.set()
             case Finished():
                 self._on_request_finished(event)
             case Failed(_, message):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from qtpy.QtCore import QTimer
+
 from napari_hrsr.layers import RECORD_KEY, result_attributes
 
 if TYPE_CHECKING:
@@ -38,6 +40,7 @@ class LiveResult:
         self._attributes = attributes
         self.layer = viewer.add_image(prepared.data, **attributes)
         self._next = time.monotonic() + _FIRST_REDRAW
+        self._drawing = False
 
     @property
     def removed(self) -> bool:
@@ -46,16 +49,21 @@ class LiveResult:
 
     def redraw(self) -> None:
         """Redraw, unless the last redraw was too recent for what it cost."""
-        started = time.monotonic()
-        if started < self._next or self.removed:
+        if self._drawing or time.monotonic() < self._next or self.removed:
             return
+        self._drawing = True
+        started = time.monotonic()
         self.layer.refresh(thumbnail=False, highlight=False, extent=False)
-        cost = time.monotonic() - started
-        pause = max(_FIRST_REDRAW, _SHARE * cost)
+        # The canvas paints when the event loop next runs: only then is the cost known.
+        QTimer.singleShot(0, lambda: self._drawn(started))
+
+    def _drawn(self, started: float) -> None:
+        now = time.monotonic()
+        pause = max(_FIRST_REDRAW, _SHARE * (now - started))
         if self._viewer.dims.ndisplay == 3:
-            # The cost of a volume's redraw falls on the next paint event.
             pause = max(pause, _PAUSE_IN_3D)
-        self._next = time.monotonic() + pause
+        self._next = now + pause
+        self._drawing = False
 
     def settle(self, finished: Finished) -> None:
         """Show the end of the run: the full result, what was kept, or nothing."""

@@ -81,12 +81,13 @@ class Status:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
-    """The result exists, still empty, and will now be filled."""
+    """The result exists, still empty, and will be filled once it is `shown`."""
 
     number: int
     job: Job
     data: Any
     record: dict[str, Any]
+    shown: threading.Event
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -170,7 +171,9 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
         if request.path is not None:
             result = stack.enter_context(create_zarr(request.path, job, request.metadata))
         data = np.zeros(job.shape, job.dtype) if result is None else result.array
-        yield Prepared(number, job, data, record)
+        shown = threading.Event()
+        yield Prepared(number, job, data, record, shown)
+        _wait(shown, cancel)
         order = nearest_first(job, request.centre)
         done = 0
         for tile in start_job(job, data, intensity, indices=order, cancelled=cancel.event.is_set):
@@ -186,6 +189,13 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
             (result.finish if complete else result.keep)(record)
             levels = open_levels(result.path)
         yield Finished(number, complete, kept, record, levels)
+
+
+def _wait(shown: threading.Event, cancel: Cancel, most: float = 10.0) -> None:
+    """Leave the processor to the window while it makes the new layer."""
+    for _ in range(int(most / 0.05)):
+        if shown.wait(0.05) or cancel.event.is_set():
+            return
 
 
 def nearest_first(job: Job, centre: Sequence[float] | None, most: int = 20_000) -> list[int] | None:
