@@ -78,9 +78,15 @@ class GatedBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, features, *spatial) to the same shape."""
-        y = self.third(F.silu(self.second(F.silu(self.first(x)))))
-        gated: Tensor = (x + y) * (torch.sigmoid(y) - 0.5)
-        return gated
+        # Without gradients nothing needs the values in between: their memory is reused.
+        reuse = not torch.is_grad_enabled()
+        y: Tensor = self.first(x)
+        y = self.second(F.silu(y, inplace=reuse))
+        y = self.third(F.silu(y, inplace=reuse))
+        if reuse:
+            gate = torch.sigmoid(y).sub_(0.5)
+            return y.add_(x).mul_(gate)
+        return (x + y) * (torch.sigmoid(y) - 0.5)
 
 
 class WideBlock(nn.Module):
