@@ -24,7 +24,7 @@ PRECISIONS = {
 # Bytes of one activation on a CPU: small tiles are batched up to the first, and
 # no tile is larger than the second, so that a run needs a few times as much.
 _CPU_BATCH = 8 * 2**20
-_CPU_ACTIVATION = 22 * 2**20
+_CPU_ACTIVATION = 27 * 2**20
 # Multiplications in one call on a CPU: about half a second on two cores, after
 # which a run can be cancelled.
 _CPU_WORK = 4e10
