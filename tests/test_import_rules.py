@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -54,9 +53,6 @@ def test_every_public_name_is_there() -> None:
         napari_hrsr.upscaled  # noqa: B018
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("importlinter") is None, reason="import-linter is not installed"
-)
 def test_imports_point_down() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],

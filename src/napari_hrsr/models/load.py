@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
+from napari_hrsr.devices import resolve_device
 from napari_hrsr.errors import ModelError, ModelFileError
 from napari_hrsr.models.catalog import LARGEST_FACTOR, WEIGHTS_FOLDER, find_spec
 from napari_hrsr.models.nets import build_network
@@ -88,13 +89,7 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
         network = _build_for_weights(spec, content)
         _fill(network, spec.weights.file, content)
     model = NetworkUpscaler(network, spec).eval().requires_grad_(False)
-    return model.to(_torch_device(device))
-
-
-def _torch_device(device: str) -> torch.device:
-    from napari_hrsr.devices import resolve_device
-
-    return resolve_device(device)
+    return model.to(resolve_device(device))
 
 
 def _read_weights(weights: Weights) -> bytes:
