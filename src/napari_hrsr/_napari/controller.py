@@ -110,6 +110,10 @@ class RunController:
         self.ended.disconnect()
         self._closed = True
         self.cancel()
+        application = QCoreApplication.instance()
+        if application is not None:
+            # The connection would keep this object, and with it the viewer, alive.
+            application.aboutToQuit.disconnect(self.cancel)
 
     def _enqueue(self, event: Any) -> None:
         """Handle events one after the other.
@@ -140,6 +144,10 @@ class RunController:
             case Prepared():
                 try:
                     self._on_prepared(event)
+                except Exception:
+                    # Without its layer the result would be computed for nobody.
+                    self.cancel()
+                    raise
                 finally:
                     event.shown.set()
             case Finished():
