@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from linear_filter import LinearFilter
 from safetensors.torch import load_file
 from scipy.ndimage import zoom
 from torch import nn
@@ -100,52 +101,12 @@ def psnr(result: np.ndarray, truth: np.ndarray) -> float:
     return -10 * math.log10(float(np.mean((result[inner] - truth[inner]) ** 2)) + 1e-12)
 
 
-class LinearFilter:
-    """The best linear filter of a size for each output phase, by least squares."""
-
-    def __init__(self, ndim: int, radius: int) -> None:
-        self.ndim, self.radius = ndim, radius
-        taps = (2 * radius + 1) ** ndim
-        self._xx, self._xy = np.zeros((taps, taps)), np.zeros((taps, 2**ndim))
-
-    def _rows(self, coarse: np.ndarray) -> np.ndarray:
-        side = 2 * self.radius + 1
-        padded = np.pad(coarse, self.radius, mode="edge")
-        windows = np.lib.stride_tricks.sliding_window_view(padded, (side,) * self.ndim)
-        return windows.reshape(coarse.size, -1)
-
-    def add(self, coarse: np.ndarray, fine: np.ndarray, rng: np.random.Generator) -> None:
-        """Add up to 4000 random pixels of an image to the normal equations."""
-        chosen = rng.choice(coarse.size, min(4000, coarse.size), replace=False)
-        blocks = fine.reshape([n for m in coarse.shape for n in (m, 2)])
-        order = [*range(0, 2 * self.ndim, 2), *range(1, 2 * self.ndim, 2)]
-        y = blocks.transpose(order).reshape(coarse.size, -1)[chosen]
-        # Without the middle pixel a constant stays what it is.
-        middle = coarse.ravel()[chosen, None]
-        x = self._rows(coarse)[chosen].astype(np.float64) - middle
-        self._xx += x.T @ x
-        self._xy += x.T @ (y - middle)
-
-    def fit(self) -> None:
-        """Solve the normal equations."""
-        ridge = 1e-6 * np.trace(self._xx) / len(self._xx) * np.eye(len(self._xx))
-        self._filter = np.linalg.solve(self._xx + ridge, self._xy).astype(np.float32)
-
-    def __call__(self, coarse: np.ndarray) -> np.ndarray:
-        """Upscale by two."""
-        middle = coarse.reshape(-1, 1)
-        y = (self._rows(coarse) - middle) @ self._filter + middle
-        blocks = y.reshape(*coarse.shape, *(2,) * self.ndim)
-        order = [a for axis in range(self.ndim) for a in (axis, self.ndim + axis)]
-        return blocks.transpose(order).reshape([2 * n for n in coarse.shape])
-
-
 def fit_linear(
     images: Sequence[Image], degradation: Degradation, ndim: int, acquired: bool
 ) -> LinearFilter:
     """Fit the linear filter to the training sources, for one formation."""
     rng = np.random.default_rng(0)
-    linear = LinearFilter(ndim, 3 if ndim == 2 else 2)
+    linear = LinearFilter((2,) * ndim, 3 if ndim == 2 else 2)
     # Every fourth image holds more than enough pixels for so few weights.
     for image in images[:: 4 if ndim == 2 else 1]:
         fine = truth_of(image, ndim, acquired)
