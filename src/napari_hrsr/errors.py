@@ -39,5 +39,9 @@ class ComputeError(HrsrError):
     """The network failed while running; the original error is its cause."""
 
 
+class TrainingError(HrsrError):
+    """A training run cannot be started or cannot go on."""
+
+
 class CancelledError(HrsrError):
     """The run was cancelled before it was complete."""

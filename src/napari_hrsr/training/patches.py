@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_hrsr.forward import ForwardModel
 from napari_hrsr.noise_level import estimate_noise
 
 PERCENTILES = (0.1, 99.9)
@@ -22,19 +23,25 @@ class Pair:
     Attributes
     ----------
     coarse : ndarray
-        Shape (*spatial), float32.
+        Shape ([C,] *spatial), float32.
     fine : ndarray
-        Shape (*(spatial * scale)), float32.
+        Shape ([C,] *(spatial * scale)), float32.
     noise : float
         Standard deviation of the noise that the network is told, same units.
     cumulative : ndarray
         Running sum of the chance of each pixel to be the middle of a patch.
+    spatial : tuple of int
+        Lengths of the coarse image along its spatial axes.
+    instrument : ForwardModel or None
+        What made the coarse image of the fine one, where it is known.
     """
 
     coarse: np.ndarray
     fine: np.ndarray
     noise: float
     cumulative: np.ndarray
+    spatial: tuple[int, ...]
+    instrument: ForwardModel | None = None
 
 
 def black_and_white(image: np.ndarray) -> tuple[float, float]:
@@ -57,14 +64,14 @@ def black_and_white(image: np.ndarray) -> tuple[float, float]:
 
 
 def estimate_volume_noise(image: np.ndarray, planes: int = 8) -> float:
-    """Return the noise of a plane, or the median over some planes of a volume.
+    """Return the noise of a plane, or the median over some planes of a volume or of colours.
 
     Parameters
     ----------
     image : ndarray
-        Shape ([Z,] Y, X).
+        Shape ([C,] [Z,] Y, X).
     planes : int
-        Planes of a volume to look at, evenly spread.
+        Planes to look at, evenly spread.
 
     Returns
     -------
@@ -73,39 +80,74 @@ def estimate_volume_noise(image: np.ndarray, planes: int = 8) -> float:
     """
     if image.ndim == 2:
         return estimate_noise(image)
-    chosen = np.unique(np.linspace(0, len(image) - 1, planes).round().astype(int))
-    return float(np.median([estimate_noise(image[z]) for z in chosen]))
+    stack = image.reshape(-1, *image.shape[-2:])
+    chosen = np.unique(np.linspace(0, len(stack) - 1, planes).round().astype(int))
+    return float(np.median([estimate_noise(stack[z]) for z in chosen]))
 
 
-def make_pair(coarse: np.ndarray, fine: np.ndarray) -> Pair:
+def make_pair(
+    coarse: np.ndarray,
+    fine: np.ndarray,
+    *,
+    ndim: int | None = None,
+    instrument: ForwardModel | None = None,
+) -> Pair:
     """Normalise a pair as in use: range and noise come from the coarse image alone.
 
     Parameters
     ----------
     coarse : ndarray
-        Shape (*spatial), real.
+        Shape ([C,] *spatial), real.
     fine : ndarray
-        Shape (*(spatial * scale)), the truth in the same units.
+        Shape ([C,] *(spatial * scale)), the truth in the same units.
+    ndim : int, optional
+        Number of spatial axes; by default all are.
+    instrument : ForwardModel, optional
+        What made the coarse image.
 
     Returns
     -------
     Pair
     """
+    ndim = coarse.ndim if ndim is None else ndim
     black, white = black_and_white(coarse)
     coarse = ((coarse - black) / (white - black)).astype(np.float32)
     fine = ((fine - black) / (white - black)).astype(np.float32)
-    energy = sum(g * g for g in _gradients(coarse))
-    chance = np.sqrt(np.asarray(energy, dtype=np.float64)).ravel()
+    spatial = coarse.shape[coarse.ndim - ndim :]
+    energy = np.zeros(spatial)
+    for channel in coarse.reshape(-1, *spatial):
+        for axis, length in enumerate(spatial):
+            if length > 1:
+                energy += np.gradient(channel, axis=axis) ** 2
+    chance = np.sqrt(energy).ravel()
     # A floor, so that the network sees what calm background looks like too.
     chance += 0.1 * chance.mean() + 1e-6
     cumulative = np.cumsum(chance)
     noise = estimate_volume_noise(coarse)
-    return Pair(coarse, fine, noise, (cumulative / cumulative[-1]).astype(np.float32))
+    share = (cumulative / cumulative[-1]).astype(np.float32)
+    return Pair(coarse, fine, noise, share, spatial, instrument)
 
 
-def _gradients(image: np.ndarray) -> list[np.ndarray]:
-    gradients = np.gradient(image)
-    return [gradients] if isinstance(gradients, np.ndarray) else list(gradients)
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Patches of one step.
+
+    Attributes
+    ----------
+    coarse : Tensor
+        Shape (batch, C, *size).
+    fine : Tensor
+        Shape (batch, C, *(size * scale)).
+    noise : Tensor
+        Shape (batch, 1, 1, ...): what the network is told.
+    instruments : tuple
+        What made each coarse patch, or None.
+    """
+
+    coarse: Tensor
+    fine: Tensor
+    noise: Tensor
+    instruments: tuple[ForwardModel | None, ...]
 
 
 def draw_batch(
@@ -115,7 +157,7 @@ def draw_batch(
     size: int,
     batch: int,
     transpose_axes: tuple[int, ...] = (),
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> Batch:
     """Cut patches where the gradient is large, and vary them.
 
     Each patch is flipped at random, its `transpose_axes` permuted, and its
@@ -129,7 +171,8 @@ def draw_batch(
     rng : numpy.random.Generator
         Source of randomness.
     size : int
-        Coarse pixels along each axis of a patch; shorter axes are taken whole.
+        Coarse pixels along each axis of a patch; all are cut to the shortest
+        axis of any image where that is less.
     batch : int
         Number of patches.
     transpose_axes : tuple of int
@@ -137,47 +180,51 @@ def draw_batch(
 
     Returns
     -------
-    coarse : Tensor
-        Shape (batch, 1, *size).
-    fine : Tensor
-        Shape (batch, 1, *(size * scale)).
-    noise : Tensor
-        Shape (batch, 1, 1, ...).
+    Batch
     """
+    drawn = [pairs[index] for index in rng.integers(len(pairs), size=batch)]
+    # Patches of one batch must agree in shape, and so must axes that are exchanged.
+    sides = [min(size, *(pair.spatial[a] for pair in drawn)) for a in range(len(drawn[0].spatial))]
+    for axis in transpose_axes:
+        sides[axis] = min(sides[a] for a in transpose_axes)
     coarse: list[np.ndarray] = []
     fine: list[np.ndarray] = []
     noise: list[float] = []
-    for index in rng.integers(len(pairs), size=batch):
-        pair = pairs[index]
-        ndim = pair.coarse.ndim
-        order = list(range(ndim))
+    for pair in drawn:
+        ndim = len(pair.spatial)
+        order = list(range(-ndim, 0))
         for axis, source in zip(transpose_axes, rng.permutation(transpose_axes), strict=True):
-            order[axis] = int(source)
+            order[axis] = int(source) - ndim
         flips = tuple(slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in range(ndim))
         gain, offset = float(rng.uniform(0.6, 1.2)), float(rng.uniform(-0.1, 0.1))
-        window, fine_window = _window(pair, rng, size)
+        window, fine_window = _window(pair, rng, sides)
         for patches, image, where in (
             (coarse, pair.coarse, window),
             (fine, pair.fine, fine_window),
         ):
-            patches.append(image[where].transpose(order)[flips] * gain + offset)
+            patch = image.reshape(-1, *image.shape[image.ndim - ndim :])[(slice(None), *where)]
+            patch = patch.transpose(0, *(1 + ndim + o for o in order))
+            patches.append(patch[(slice(None), *flips)] * gain + offset)
         noise.append(pair.noise * gain * float(np.exp(rng.normal(0.0, 0.15))))
     level = torch.tensor(noise, dtype=torch.float32)
-    return (
-        torch.from_numpy(np.stack(coarse)[:, None]),
-        torch.from_numpy(np.stack(fine)[:, None]),
-        level.reshape(batch, *(1,) * (coarse[0].ndim + 1)),
+    return Batch(
+        torch.from_numpy(np.stack(coarse)),
+        torch.from_numpy(np.stack(fine)),
+        level.reshape(batch, *(1,) * (coarse[0].ndim)),
+        tuple(pair.instrument for pair in drawn),
     )
 
 
 def _window(
-    pair: Pair, rng: np.random.Generator, size: int
+    pair: Pair, rng: np.random.Generator, sides: Sequence[int]
 ) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     flat = int(np.searchsorted(pair.cumulative, rng.random()))
-    middle = np.unravel_index(min(flat, pair.coarse.size - 1), pair.coarse.shape)
+    middle = np.unravel_index(min(flat, len(pair.cumulative) - 1), pair.spatial)
+    fine_lengths = pair.fine.shape[pair.fine.ndim - len(pair.spatial) :]
     coarse, fine = [], []
-    for m, length, fine_length in zip(middle, pair.coarse.shape, pair.fine.shape, strict=True):
-        taken = min(size, length)
+    for m, taken, length, fine_length in zip(
+        middle, sides, pair.spatial, fine_lengths, strict=True
+    ):
         factor = fine_length // length
         start = min(max(int(m) - taken // 2, 0), length - taken)
         coarse.append(slice(start, start + taken))

@@ -174,15 +174,15 @@ def train(
         if step % recipe.refresh == recipe.refresh - 1:
             pairs[step // recipe.refresh % len(pairs)] = make()
         optimiser.param_groups[0]["lr"] = recipe.learning_rate * _schedule(step, recipe)
-        coarse, fine, noise = draw_batch(
+        patches = draw_batch(
             pairs,
             rng,
             size=recipe.size,
             batch=recipe.batch,
             transpose_axes=recipe.transpose_axes,
         )
-        coarse = coarse.contiguous(memory_format=layout)
-        loss = charbonnier(network(coarse, noise), fine)
+        coarse = patches.coarse.contiguous(memory_format=layout)
+        loss = charbonnier(network(coarse, patches.noise), patches.fine)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, recipe.clip)
