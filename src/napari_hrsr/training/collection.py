@@ -138,7 +138,9 @@ def open_collection(
         raise InputError(msg)
     found, left_out = find_images(items)
     patterns = tuple(leave_out)
-    found = [f for f in found if not any(fnmatchcase(f.source, p) for p in patterns)]
+    found = [
+        f for f in found if not any(f.source == p or fnmatchcase(f.source, p) for p in patterns)
+    ]
     images: list[TrainingImage] = []
     for number, candidate in enumerate(found):
         if cancelled():

@@ -25,6 +25,7 @@ _NO_IMAGES = {
     ".cfg", ".log", ".html", ".htm", ".pdf", ".doc", ".docx", ".xls", ".xlsx", ".py", ".ipynb",
     ".m", ".r", ".sh", ".bat", ".db", ".sha256", ".md5", ".safetensors",
 }  # fmt: skip
+_SYSTEM_FOLDERS = ("__MACOSX", "__pycache__")
 _ZARR = ("zarr.json", ".zgroup", ".zarray")
 
 
@@ -85,8 +86,8 @@ class Found:
     def file(self) -> str:
         """Name that no other file has; arrays are told apart by identity."""
         if isinstance(self.content, Path):
-            return str(self.content)
-        return f"{self.name} {id(self.content.pixels)}"
+            return str(self.content.resolve())
+        return f"array {id(self.content.pixels)}"
 
 
 def find_images(items: Iterable[Any]) -> tuple[list[Found], list[LeftOut]]:
@@ -121,7 +122,7 @@ def find_images(items: Iterable[Any]) -> tuple[list[Found], list[LeftOut]]:
             _sort_out(root, root.name, "", found, left_out, chosen=True)
         else:
             before = len(found) + len(left_out)
-            for path in _walk(root, set()):
+            for path in _walk(root, set(), left_out):
                 relative = path.relative_to(root)
                 folders = [p for p in relative.parts[:-1] if p.lower() not in _NO_CLASS]
                 name = relative.as_posix()
@@ -137,15 +138,20 @@ def _is_image_folder(path: Path) -> bool:
     )
 
 
-def _walk(folder: Path, visited: set[Path]) -> Iterator[Path]:
+def _walk(folder: Path, visited: set[Path], left_out: list[LeftOut]) -> Iterator[Path]:
     """Files and Zarr folders, in the order of their names; links are followed once."""
     visited.add(folder.resolve())
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "__")):
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        left_out.append(LeftOut(str(folder), f"the folder cannot be read: {error.strerror}"))
+        return
+    for path in entries:
+        if path.name.startswith(".") or path.name in _SYSTEM_FOLDERS:
             continue
         if path.is_dir() and not _is_image_folder(path):
             if path.resolve() not in visited:
-                yield from _walk(path, visited)
+                yield from _walk(path, visited, left_out)
         else:
             yield path
 

@@ -37,7 +37,8 @@ class TrainingImage:
     resize : float
         Factor by which the image is made smaller, besides `bin`.
     file : str
-        The file it is part of; images of one file may share pixels.
+        The file it is part of; images of one file may share pixels. By
+        default the name.
     """
 
     source: str
@@ -49,6 +50,10 @@ class TrainingImage:
     bin: int = 1
     resize: float = 1.0
     file: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.file:
+            object.__setattr__(self, "file", self.name)
 
     @property
     def ratio(self) -> float:
