@@ -5,8 +5,9 @@ import itertools
 import pytest
 import torch
 
-from napari_hrsr.models.nets.convolutional import ConvolutionalUpscaler, pixel_shuffle
+from napari_hrsr.models.nets.convolutional import ConvolutionalUpscaler
 from napari_hrsr.models.nets.interpolation import Interpolation
+from napari_hrsr.models.nets.subpixel import pixel_shuffle
 
 SCALES = [(2, 2), (3, 1), (4, 1, 1), (1, 2, 2), (2, 2, 2)]
 
@@ -20,7 +21,7 @@ def random_network(scale, **arguments):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("block", ["gated", "wide"])
+@pytest.mark.parametrize("block", ["gated", "wide", "plain"])
 def test_untrained_is_cubic_interpolation(scale, block):
     network = ConvolutionalUpscaler(len(scale), scale, features=4, block=block)
     x = torch.rand(2, 1, *(9,) * len(scale))
@@ -29,7 +30,9 @@ def test_untrained_is_cubic_interpolation(scale, block):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize(("block", "blocks"), [("gated", 1), ("gated", 2), ("wide", 2)])
+@pytest.mark.parametrize(
+    ("block", "blocks"), [("gated", 1), ("gated", 2), ("wide", 2), ("plain", 3)]
+)
 def test_halo_is_exact(scale, block, blocks):
     network = random_network(scale, block=block, blocks=blocks).double()
     ndim = len(scale)

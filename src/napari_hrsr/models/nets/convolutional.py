@@ -13,47 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from napari_hrsr.models.nets.interpolation import Interpolation, interpolation_halo
+from napari_hrsr.models.nets.subpixel import Convolution, SubPixelUpscaler, relu
 
-BlockKind = Literal["gated", "wide"]
-
-
-class Convolution(nn.Module):
-    """A 3-wide, zero-padded, stride-one convolution over 2 or 3 axes.
-
-    Parameters
-    ----------
-    ndim : int
-        Number of spatial axes, 2 or 3.
-    inputs, outputs : int
-        Channels.
-    gain : float
-        Standard deviation of the initial weights over that of He et al. (2015).
-    """
-
-    def __init__(self, ndim: int, inputs: int, outputs: int, gain: float = 1.0) -> None:
-        super().__init__()
-        self.ndim = ndim
-        self.weight = nn.Parameter(torch.empty(outputs, inputs, *(3,) * ndim))
-        self.bias = nn.Parameter(torch.zeros(outputs))
-        nn.init.normal_(self.weight, std=gain * math.sqrt(2.0 / (inputs * 3**ndim)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve (N, inputs, *spatial) to (N, outputs, *spatial)."""
-        if self.ndim == 2:
-            return F.conv2d(x, self.weight, self.bias, padding=1)
-        if (
-            x.device.type == "cpu"
-            and x.dtype is torch.float32
-            and not torch.is_grad_enabled()
-            and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-        ):
-            # torch sends small batches of one to a native kernel that is many times slower.
-            ones = (1,) * self.ndim
-            convolve = torch.mkldnn_convolution
-            y: Tensor = convolve(x, self.weight, self.bias, ones, ones, ones, 1)
-            return y
-        return F.conv3d(x, self.weight, self.bias, padding=1)
+BlockKind = Literal["gated", "wide", "plain"]
 
 
 class GatedBlock(nn.Module):
@@ -107,20 +69,46 @@ class WideBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, features, *spatial) to the same shape."""
-        y: Tensor = x + self.reduce(F.relu(self.expand(x)))
+        y: Tensor = x + self.reduce(relu(self.expand(x)))
         return y
 
 
-_BLOCKS: dict[str, type[GatedBlock | WideBlock]] = {"gated": GatedBlock, "wide": WideBlock}
+class PlainBlock(nn.Module):
+    """A convolution and a rectifier with a learned slope for each channel.
+
+    The block of ESPCN (Shi et al. 2016) with the rectifier of He et al., Delving
+    deep into rectifiers, ICCV 2015.
+
+    Parameters
+    ----------
+    ndim, features : int
+        Spatial axes and channels.
+    """
+
+    radius = 1
+
+    def __init__(self, ndim: int, features: int) -> None:
+        super().__init__()
+        # The slope below zero, a quarter at first, lets some of the variance through.
+        gain = 1 / math.sqrt(1 + 0.25**2)
+        self.convolution = Convolution(ndim, features, features, gain=gain)
+        self.activation = nn.PReLU(features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, features, *spatial) to the same shape."""
+        y: Tensor = self.activation(self.convolution(x))
+        return y
 
 
-class ConvolutionalUpscaler(nn.Module):
+_BLOCKS: dict[str, type[GatedBlock | WideBlock | PlainBlock]] = {
+    "gated": GatedBlock,
+    "wide": WideBlock,
+    "plain": PlainBlock,
+}
+
+
+class ConvolutionalUpscaler(SubPixelUpscaler):
     """Cubic interpolation plus what a small convolutional network adds to it.
-
-    Head convolution, blocks, sum with the head, convolution to one channel
-    for each output pixel of a source pixel (sub-pixel convolution, Shi et
-    al. 2016). The last convolution starts at zero: an untrained network is
-    cubic interpolation.
 
     Parameters
     ----------
@@ -135,10 +123,11 @@ class ConvolutionalUpscaler(nn.Module):
     blocks : int
         Number of blocks.
     block : str
-        ``"gated"`` (`GatedBlock`) or ``"wide"`` (`WideBlock`).
+        ``"gated"`` (`GatedBlock`), ``"wide"`` (`WideBlock`) or ``"plain"``
+        (`PlainBlock`).
     noise_input : bool
-        Whether the standard deviation of the noise is given to the network as
-        a constant plane beside the image (Zhang et al. 2018, FFDNet).
+        Whether the standard deviation of the noise is given to the network;
+        see `SubPixelUpscaler`.
 
     Raises
     ------
@@ -156,78 +145,15 @@ class ConvolutionalUpscaler(nn.Module):
         block: BlockKind = "gated",
         noise_input: bool = True,
     ) -> None:
-        super().__init__()
-        if ndim not in (2, 3):
-            msg = f"ndim must be 2 or 3, got {ndim!r}"
-            raise ValueError(msg)
         if block not in get_args(BlockKind):
             msg = f"block must be one of {get_args(BlockKind)}, got {block!r}"
             raise ValueError(msg)
-        self.ndim, self.scale, self.channels = ndim, tuple(scale), channels
-        self.noise_input = noise_input
-        self.interpolation = Interpolation(ndim, self.scale, "cubic")
-        self.head = Convolution(ndim, channels + int(noise_input), features)
-        self.body = nn.ModuleList(_BLOCKS[block](ndim, features) for _ in range(blocks))
-        self.tail = Convolution(ndim, features, channels * math.prod(self.scale), gain=0.0)
-
-    @property
-    def halo(self) -> tuple[int, ...]:
-        """Source pixels on each side that an output pixel depends on, per axis."""
-        radius = 2 + sum(block.radius for block in self.body)  # type: ignore[misc]
-        skip = interpolation_halo("cubic", self.scale)
-        return tuple(max(radius, s) for s in skip)
-
-    def forward(self, batch: Tensor, noise: Tensor | None = None) -> Tensor:
-        """Upscale.
-
-        Parameters
-        ----------
-        batch : Tensor
-            Shape (N, channels, *spatial), black and white near 0 and 1.
-        noise : Tensor, optional
-            Standard deviation of the noise in the units of `batch`, of a shape
-            that broadcasts to (N, 1, *spatial); ``None`` means no noise.
-
-        Returns
-        -------
-        Tensor
-            Shape (N, channels, *(spatial * scale)), in the same units.
-        """
-        x = batch
-        if self.noise_input:
-            plane = batch.new_zeros(()) if noise is None else noise.to(batch)
-            plane = plane.expand(batch.shape[0], 1, *batch.shape[2:])
-            x = torch.cat([batch, plane], dim=1)
-        head = self.head(x)
-        y = head
-        for block in self.body:
-            y = block(y)
-        detail = pixel_shuffle(self.tail(y + head), self.scale)
-        upscaled: Tensor = self.interpolation(batch) + detail
-        return upscaled
-
-
-def pixel_shuffle(x: Tensor, scale: tuple[int, ...]) -> Tensor:
-    """Move channels into space, with a factor for each axis.
-
-    Parameters
-    ----------
-    x : Tensor
-        Shape (N, C * prod(scale), *spatial).
-    scale : tuple of int
-        Factor per spatial axis; the last axis varies fastest in the channels.
-
-    Returns
-    -------
-    Tensor
-        Shape (N, C, *(spatial * scale)).
-    """
-    if len(scale) == 2 and scale[0] == scale[1]:
-        return F.pixel_shuffle(x, scale[0])
-    n, spatial, ndim = x.shape[0], x.shape[2:], len(scale)
-    x = x.reshape(n, -1, *scale, *spatial)
-    order = [0, 1]
-    for axis in range(ndim):
-        order += [2 + ndim + axis, 2 + axis]
-    x = x.permute(order)
-    return x.reshape(n, -1, *(s * k for s, k in zip(spatial, scale, strict=True)))
+        make = _BLOCKS[block]
+        super().__init__(
+            ndim,
+            scale,
+            channels,
+            features,
+            noise_input,
+            lambda: (make(ndim, features) for _ in range(blocks)),
+        )
