@@ -1,0 +1,26 @@
+"""The instrument: how a fine image becomes the coarse one that was recorded.
+
+Everything here is linear, and every operator has an exact adjoint. A
+:class:`ForwardModel` is a point spread function, which may be any kernel,
+followed by what is separable: along each axis either one short kernel, into
+which Gaussian blur, the profile of a slice and the area of a pixel are folded,
+or the truncation of k-space.
+"""
+
+from napari_hrsr.forward.axis_kernels import AxisKernel, axis_kernel, keys_cubic
+from napari_hrsr.forward.k_space import KSpaceTruncation
+from napari_hrsr.forward.model import ForwardModel, Sampling, SliceProfile
+from napari_hrsr.forward.optics import Microscope
+from napari_hrsr.forward.point_spread import PointSpread
+
+__all__ = [
+    "AxisKernel",
+    "ForwardModel",
+    "KSpaceTruncation",
+    "Microscope",
+    "PointSpread",
+    "Sampling",
+    "SliceProfile",
+    "axis_kernel",
+    "keys_cubic",
+]
