@@ -12,7 +12,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from napari_hrsr import upscale
-from napari_hrsr.models.load import METADATA_KEY, load_model
+from napari_hrsr.models.header import METADATA_KEY
+from napari_hrsr.models.load import load_model
 from napari_hrsr.models.nets import build_network
 from napari_hrsr.models.nets.interpolation import Interpolation
 from napari_hrsr.models.spec import ModelSpec, spec_to_dict

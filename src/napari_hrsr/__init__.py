@@ -18,6 +18,7 @@ _PUBLIC = {
     "Upscaler": "models.spec",
     "list_models": "models.catalog",
     "load_model": "models.load",
+    "train": "training.start",
     "upscale": "api",
     "upscale_layer": "api",
     "upscaled_scale_translate": "geometry",
@@ -31,6 +32,7 @@ __all__ = [
     "__version__",
     "list_models",
     "load_model",
+    "train",
     "upscale",
     "upscale_layer",
     "upscaled_scale_translate",
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from napari_hrsr.models.catalog import list_models
     from napari_hrsr.models.load import load_model
     from napari_hrsr.models.spec import ModelSpec, Upscaler
+    from napari_hrsr.training.start import train
 
 
 def __getattr__(name: str) -> object:

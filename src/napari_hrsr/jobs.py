@@ -218,6 +218,7 @@ def describe_job(job: Job, intensity: Intensity, *, source_name: str = "") -> di
         "version": napari_hrsr.__version__,
         "model": spec.name,
         "weights_sha256": spec.weights.sha256 if spec.weights else None,
+        **({"caution": spec.caution} if spec.caution else {}),
         "factor": list(job.factor),
         "axes": job.axes.names,
         "source": source_name,

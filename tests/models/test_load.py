@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import save
 
 from napari_hrsr.errors import ModelError, ModelFileError
-from napari_hrsr.models.load import METADATA_KEY, load_model
+from napari_hrsr.models.header import METADATA_KEY
+from napari_hrsr.models.load import load_model
 from napari_hrsr.models.nets import build_network
 from napari_hrsr.models.spec import ModelSpec, Upscaler, Weights, spec_to_dict
 

@@ -135,6 +135,8 @@ def model_facts(spec: ModelSpec) -> str:
     if spec.gains:
         mean = sum(spec.gains.values()) / len(spec.gains)
         lines.append(f"Measured gain over cubic: {mean:+.1f} dB")
+    if spec.caution:
+        lines.append(spec.caution)
     return "\n".join(_wrap(line) for line in lines)
 
 

@@ -1,4 +1,4 @@
-"""The table of models: trained ones that ship, interpolation, and what others install.
+"""The table of models: what ships, what the user trained, what others install, interpolation.
 
 Reading it imports no torch. Trained models are listed in
 ``models/weights/index.json``, written by the training script. Interpolation
@@ -21,6 +21,7 @@ from typing import Any
 
 from napari_hrsr.errors import ModelError
 from napari_hrsr.models.spec import ModelSpec, spec_from_dict
+from napari_hrsr.models.user_models import user_models
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
@@ -60,7 +61,7 @@ def list_models(*, ndim: int | None = None, task: str | None = None) -> list[Mod
         Interpolation is listed for common factors; `find_spec` knows it for
         every factor.
     """
-    specs = [*_shipped(), *_installed()]
+    specs = [*_shipped(), *user_models(), *_installed()]
     specs += [
         interpolation_spec(method, factor) for factor in _LISTED_FACTORS for method in _METHODS
     ]
@@ -75,7 +76,7 @@ def find_spec(name: str) -> ModelSpec:
     ModelError
         If there is none of that name.
     """
-    for spec in (*_shipped(), *_installed()):
+    for spec in (*_shipped(), *user_models(), *_installed()):
         if spec.name == name:
             return spec
     match = _NAME.fullmatch(name)

@@ -146,6 +146,7 @@ def chain(*models: Upscaler) -> Upscaler:
         noise_input=first.noise_input,
         weights=None,
         gains={},
+        caution=next((s.caution for s in specs if s.caution), ""),
     )
     return Chain(models, spec)
 

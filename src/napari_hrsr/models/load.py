@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import stat
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -18,13 +15,10 @@ from torch import Tensor, nn
 from napari_hrsr.devices import resolve_device
 from napari_hrsr.errors import ModelError, ModelFileError
 from napari_hrsr.models.catalog import LARGEST_FACTOR, WEIGHTS_FOLDER, find_spec
+from napari_hrsr.models.header import parse_spec
 from napari_hrsr.models.nets import build_network
-from napari_hrsr.models.spec import ModelSpec, Upscaler, Weights, spec_from_dict
+from napari_hrsr.models.spec import ModelSpec, Upscaler, Weights
 
-METADATA_KEY = "napari_hrsr"
-"""Where a safetensors file of ours keeps its `ModelSpec`, as JSON."""
-
-_LARGEST_HEADER = 16 * 2**20
 _LARGEST_FILE = 8 * 2**30
 _LARGEST_ARGUMENT = 1024
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -96,7 +90,11 @@ def _read_weights(weights: Weights) -> bytes:
     path = WEIGHTS_FOLDER / weights.file
     content = _read_file(path)
     if hashlib.sha256(content).hexdigest() != weights.sha256:
-        msg = f"{path.name} is not the file that was published: reinstall the package"
+        msg = (
+            f"{path.name} is not the file that was published: reinstall the package"
+            if path.parent == WEIGHTS_FOLDER
+            else f"{path.name} was changed while it was read: try again"
+        )
         raise ModelFileError(msg)
     return content
 
@@ -117,33 +115,9 @@ def _read_file(path: Path) -> bytes:
         raise ModelFileError(msg) from None
 
 
-def _header(path: Path, content: bytes) -> Mapping[str, Any]:
-    length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or length > min(_LARGEST_HEADER, len(content) - 8):
-        msg = f"{path.name} is not a safetensors file, or it is cut off"
-        raise ModelFileError(msg)
-    try:
-        header = json.loads(content[8 : 8 + length])
-    except (ValueError, RecursionError):
-        header = None
-    if not isinstance(header, dict):
-        msg = f"{path.name} has a damaged header"
-        raise ModelFileError(msg)
-    return header
-
-
 def _spec_in_file(path: Path, content: bytes) -> ModelSpec:
-    metadata = _header(path, content).get("__metadata__")
-    text = metadata.get(METADATA_KEY) if isinstance(metadata, dict) else None
-    if text is None:
-        msg = f"{path.name} names no network: it was not written by napari-hrsr"
-        raise ModelFileError(msg)
     weights = Weights(path.name, hashlib.sha256(content).hexdigest(), len(content))
-    try:
-        return replace(spec_from_dict(json.loads(text)), weights=weights)
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
-        msg = f"{path.name} describes its network in a way that is not understood: {error}"
-        raise ModelFileError(msg) from None
+    return replace(parse_spec(path.name, content), weights=weights)
 
 
 def _build_for_weights(spec: ModelSpec, content: bytes) -> nn.Module:

@@ -83,6 +83,9 @@ class ModelSpec:
     gains : Mapping of str to float
         Measured gain over cubic interpolation in decibels, by kind of
         low-resolution image, on sources that were not trained on.
+    caution : str
+        What must be said of every result, for example that it is not for
+        measurement; empty for nothing.
     """
 
     name: str
@@ -105,6 +108,7 @@ class ModelSpec:
     citation: str = ""
     trained_on: str = ""
     gains: Mapping[str, float] = field(default_factory=dict)
+    caution: str = ""
 
     def __post_init__(self) -> None:
         if not self.multiple:

@@ -99,6 +99,29 @@ class RegisteredPairs:
         return make_pair(coarse, fine, ndim=self.config.ndim)
 
 
+@dataclass(frozen=True)
+class UnpairedWindows:
+    """Draws a window of a low-resolution image that no sharp one belongs to.
+
+    Attributes
+    ----------
+    images : sequence of TrainingImage
+        Low-resolution images.
+    config : TrainingConfig
+        Factor and window.
+    """
+
+    images: Sequence[TrainingImage]
+    config: TrainingConfig
+
+    def __call__(self, rng: np.random.Generator) -> Pair:
+        """Make a pair whose fine side is the coarse image itself."""
+        image = self.images[int(rng.integers(len(self.images)))]
+        largest = max(1, self.config.largest // max(self.config.scale))
+        coarse = image.read(_window(image.shape, (1,) * self.config.ndim, largest, rng))
+        return make_pair(coarse, coarse, ndim=self.config.ndim)
+
+
 def degraded_pair(
     image: TrainingImage,
     window: tuple[slice, ...],

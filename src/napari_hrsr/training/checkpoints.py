@@ -8,8 +8,6 @@ itself, with numbers in place of tensors, as JSON in the file's header.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from napari_hrsr.errors import ModelFileError
+from napari_hrsr.files.partial import partial_file
 
 _KEY = "napari_hrsr_checkpoint"
 _VERSION = 1
@@ -78,19 +77,14 @@ def write_state(state: Any, path: Path) -> None:
     ------
     TypeError
         If the state holds anything else.
+    OutputError
+        If the file cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     outline = json.dumps({"version": _VERSION, "state": _encode(state, tensors)})
     content = save(tensors, metadata={_KEY: outline})
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with partial_file(path, len(content)) as file:
+        file.write(content)
 
 
 def read_state(path: Path) -> Any:

@@ -1,0 +1,44 @@
+"""The command line: ``napari-hrsr upscale | train | models | demo``.
+
+torch and everything that needs it are imported inside the commands, so that
+``--help`` and ``models`` answer at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from napari_hrsr.cli.demo import demo
+from napari_hrsr.cli.models import models
+from napari_hrsr.cli.train import train
+from napari_hrsr.cli.upscale import upscale
+
+app = typer.Typer(
+    name="napari-hrsr",
+    help="Learned super-resolution of 2D and 3D images.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback(invoke_without_command=True)
+def _main(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    if version:
+        from napari_hrsr import __version__
+
+        typer.echo(f"napari-hrsr {__version__}")
+        raise typer.Exit
+
+
+for _command in (upscale, train, models, demo):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run the command line: the console script ``napari-hrsr``."""
+    app(prog_name="napari-hrsr")

@@ -1,0 +1,94 @@
+"""Models that the user trained or added: files in a folder of theirs, listed by their headers.
+
+The folder is ``models`` in the user's data folder of napari-hrsr, or what the
+environment variable NAPARI_HRSR_MODELS names.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import platformdirs
+
+from napari_hrsr.errors import ModelFileError, OutputError
+from napari_hrsr.models.header import parse_spec, read_header
+from napari_hrsr.models.spec import ModelSpec, Weights
+
+
+def user_folder() -> Path:
+    """Return the folder of the user's models; it need not exist."""
+    chosen = os.environ.get("NAPARI_HRSR_MODELS")
+    return Path(chosen) if chosen else platformdirs.user_data_path("napari-hrsr") / "models"
+
+
+def user_models() -> list[ModelSpec]:
+    """List the user's models, the newest first; files that are none are passed over."""
+    folder = user_folder()
+    if not folder.is_dir():
+        return []
+    found = []
+    for path in folder.glob("*.safetensors"):
+        status = path.stat()
+        try:
+            spec = _spec(path, status.st_mtime_ns, status.st_size)
+        except ModelFileError:
+            continue
+        found.append((status.st_mtime_ns, spec))
+    return [spec for _, spec in sorted(found, key=lambda item: (-item[0], item[1].name))]
+
+
+@functools.lru_cache(maxsize=256)
+def _spec(path: Path, modified: int, size: int) -> ModelSpec:
+    spec = parse_spec(path.name, read_header(path))
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    # The name of the file is the one that is unique.
+    return replace(spec, name=path.stem, weights=Weights(str(path), digest, size))
+
+
+def install_model(path: str | Path) -> ModelSpec:
+    """Copy a model of ours to the user's models, replacing one of the same name.
+
+    Parameters
+    ----------
+    path : str or Path
+        A safetensors file that napari-hrsr wrote.
+
+    Returns
+    -------
+    ModelSpec
+        As it is listed from now on.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is not one of ours.
+    OutputError
+        If the folder cannot be written to.
+    """
+    path, folder = Path(path), user_folder()
+    name = parse_spec(path.name, read_header(path)).name
+    target = folder / f"{name}.safetensors"
+    if target.parent != folder:
+        msg = f"{path.name} has the name {name!r}, which is none for a file"
+        raise ModelFileError(msg)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        number, partial = tempfile.mkstemp(".partial", ".", folder)
+        os.close(number)
+        try:
+            shutil.copyfile(path, partial)
+            Path(partial).replace(target)
+        finally:
+            Path(partial).unlink(missing_ok=True)
+    except OSError as error:
+        msg = f"cannot install {name} in {folder}: {error.strerror or error}"
+        raise OutputError(msg) from error
+    status = target.stat()
+    return _spec(target, status.st_mtime_ns, status.st_size)
