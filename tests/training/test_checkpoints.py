@@ -44,9 +44,7 @@ def test_the_state_of_an_optimiser_comes_back_bit_for_bit(tmp_path):
     back = read_state(path)
     other = torch.optim.AdamW(torch.nn.Linear(3, 2).parameters())
     other.load_state_dict(back["optimizer_states"][0])
-    for before, after in zip(
-        optimiser.state.values(), other.state.values(), strict=True
-    ):
+    for before, after in zip(optimiser.state.values(), other.state.values(), strict=True):
         assert all(torch.equal(before[k], after[k]) for k in before)
 
 

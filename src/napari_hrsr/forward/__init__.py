@@ -11,7 +11,7 @@ from napari_hrsr.forward.axis_kernels import AxisKernel, axis_kernel, keys_cubic
 from napari_hrsr.forward.k_space import KSpaceTruncation
 from napari_hrsr.forward.model import ForwardModel, Sampling, SliceProfile
 from napari_hrsr.forward.optics import Microscope
-from napari_hrsr.forward.point_spread import PointSpread
+from napari_hrsr.forward.point_spread import PointSpread, gibson_lanni_shape
 
 __all__ = [
     "AxisKernel",
@@ -22,5 +22,6 @@ __all__ = [
     "Sampling",
     "SliceProfile",
     "axis_kernel",
+    "gibson_lanni_shape",
     "keys_cubic",
 ]

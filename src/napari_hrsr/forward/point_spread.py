@@ -8,12 +8,11 @@ from functools import reduce
 from typing import Self
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from napari_hrsr.errors import InputError
 from napari_hrsr.forward.axis_kernels import gaussian_taps
-from napari_hrsr.forward.borders import extend, fold
+from napari_hrsr.forward.convolution import convolve, correlate
 from napari_hrsr.forward.optics import FIRST_DARK_RING, Microscope, airy, check_lens, over_pixels
 
 LONGEST_SIDE = 257
@@ -194,9 +193,14 @@ class PointSpread:
         """
         ring = _dark_ring(microscope.wavelength, microscope.numerical_aperture)
         radius = _in_pixels(ring, "pixel_size", pixel_size)
+        if plane_spacing is not None:
+            _in_pixels(ring, "plane_spacing", plane_spacing)
+        if not math.isfinite(defocus):
+            msg = f"defocus must be a number of micrometres, got {defocus}"
+            raise InputError(msg)
         ndim = 2 if plane_spacing is None else 3
         if shape is None:
-            shape = _gibson_lanni_shape(microscope, pixel_size, plane_spacing, defocus)
+            shape = gibson_lanni_shape(microscope, pixel_size, plane_spacing, defocus)
         if len(shape) != ndim or any(side < 1 or side % 2 == 0 for side in shape):
             msg = f"shape must hold {ndim} odd numbers, got {shape!r}"
             raise InputError(msg)
@@ -258,19 +262,7 @@ class PointSpread:
         Tensor
             Same shape and dtype.
         """
-        if not self._reaches():
-            return image
-        result = image.to(_precise(image))
-        for axis, reach in self._reaches():
-            result = extend(result, axis, reach, reach)
-        axes, lengths = self._transform(result)
-        spectrum = torch.fft.rfftn(result, s=lengths, dim=axes)
-        spectrum = spectrum * self._transfer(result, axes, lengths)
-        result = torch.fft.irfftn(spectrum, s=lengths, dim=axes)
-        for axis, reach in self._reaches():
-            result = result.narrow(axis, 2 * reach, image.shape[axis])
-        blurred: Tensor = result.to(image.dtype).contiguous()
-        return blurred
+        return convolve(image, self.kernel)
 
     def adjoint(self, image: Tensor) -> Tensor:
         """Apply the transposed operator, exact up to the borders.
@@ -285,64 +277,7 @@ class PointSpread:
         Tensor
             Same shape and dtype.
         """
-        if not self._reaches():
-            return image
-        result = image.to(_precise(image))
-        for axis, reach in self._reaches():
-            shape = list(result.shape)
-            shape[axis] = 2 * reach
-            result = torch.cat([result.new_zeros(shape), result], axis)
-        axes, lengths = self._transform(result)
-        spectrum = torch.fft.rfftn(result, s=lengths, dim=axes)
-        spectrum = spectrum * self._transfer(result, axes, lengths).conj()
-        result = torch.fft.irfftn(spectrum, s=lengths, dim=axes)
-        for axis, reach in self._reaches():
-            result = result.narrow(axis, 0, image.shape[axis] + 2 * reach)
-            result = fold(result, axis, reach, reach)
-        spread: Tensor = result.to(image.dtype).contiguous()
-        return spread
-
-    def _reaches(self) -> list[tuple[int, int]]:
-        """Return the axes that are blurred, counted from the last, and how far."""
-        sides = enumerate(self.kernel.shape)
-        return [(axis - self.ndim, side // 2) for axis, side in sides if side > 1]
-
-    def _transform(self, extended: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the axes to transform, and lengths at which that is fast."""
-        axes = tuple(axis for axis, _ in self._reaches())
-        return axes, tuple(fast_length(extended.shape[axis]) for axis in axes)
-
-    def _transfer(self, like: Tensor, axes: tuple[int, ...], lengths: tuple[int, ...]) -> Tensor:
-        kernel = torch.tensor(self.kernel, dtype=like.dtype, device=like.device)
-        return torch.fft.rfftn(kernel, s=lengths, dim=axes)
-
-
-def fast_length(length: int) -> int:
-    """Return the next length that has no prime factor above 5.
-
-    Parameters
-    ----------
-    length : int
-        From 1 up.
-
-    Returns
-    -------
-    int
-        At least `length`.
-    """
-    while True:
-        rest = length
-        for prime in (2, 3, 5):
-            while rest % prime == 0:
-                rest //= prime
-        if rest == 1:
-            return length
-        length += 1
-
-
-def _precise(image: Tensor) -> torch.dtype:
-    """Return the dtype to transform in: half precision has no Fourier transform."""
-    return torch.float64 if image.dtype == torch.float64 else torch.float32
+        return correlate(image, self.kernel)
 
 
 def _dark_ring(wavelength: float, numerical_aperture: float) -> float:
@@ -358,31 +293,49 @@ def _in_pixels(length: float, name: str, pixel: float) -> float:
 
 def _side(reach: float) -> int:
     """Return the odd side of a kernel that reaches so many pixels from its middle."""
-    side = 2 * math.ceil(reach) + 1
-    if side > LONGEST_SIDE:
+    if not 2 * reach <= LONGEST_SIDE:
         msg = (
-            f"the point spread function would be {side} pixels wide, more than {LONGEST_SIDE}: "
-            "check that all lengths are in micrometres"
+            f"the point spread function would be {2 * reach:.0f} pixels wide, more than "
+            f"{LONGEST_SIDE}: check that all lengths are in micrometres"
         )
         raise InputError(msg)
-    return side
+    return 2 * math.ceil(reach) + 1
 
 
-def _gibson_lanni_shape(
-    microscope: Microscope, pixel_size: float, plane_spacing: float | None, defocus: float
+def gibson_lanni_shape(
+    microscope: Microscope,
+    pixel_size: float,
+    plane_spacing: float | None = None,
+    defocus: float = 0.0,
 ) -> tuple[int, ...]:
-    """Return sides that hold the fifth dark ring, the cone of light and three axial zeros."""
+    """Return sides that hold most of the light of a point in focus.
+
+    Parameters
+    ----------
+    microscope : Microscope
+        The lens and what the light passes through.
+    pixel_size, plane_spacing, defocus : float
+        See `PointSpread.gibson_lanni`.
+
+    Returns
+    -------
+    tuple of int
+        Odd: two sides, or three with `plane_spacing`.
+
+    Raises
+    ------
+    InputError
+        If a side would be hundreds of pixels long, or a size is not physical.
+    """
     wavelength, aperture = microscope.wavelength, microscope.numerical_aperture
-    cone = math.tan(math.asin(aperture / microscope.immersion_index))
-    axial = (
-        0.0
-        if plane_spacing is None
-        else wavelength
-        / (microscope.immersion_index - math.sqrt(microscope.immersion_index**2 - aperture**2))
-    )
+    index = microscope.immersion_index
+    cone = math.tan(math.asin(aperture / index))
     ring = _dark_ring(wavelength, aperture) * FIFTH_DARK_RING
-    # Half of the cone: towards its rim there is little light.
-    side = _side((ring + (abs(defocus) + axial) * cone / 2) / pixel_size)
     if plane_spacing is None:
+        side = _side(_in_pixels(ring + abs(defocus) * cone / 2, "pixel_size", pixel_size))
         return side, side
-    return _side(_in_pixels(1.5 * axial, "plane_spacing", plane_spacing)), side, side
+    axial_zero = wavelength / (index - math.sqrt(index**2 - aperture**2))
+    # Half of the cone: towards its rim there is little light.
+    wide = ring + (abs(defocus) + axial_zero) * cone / 2
+    side = _side(_in_pixels(wide, "pixel_size", pixel_size))
+    return _side(_in_pixels(1.5 * axial_zero, "plane_spacing", plane_spacing)), side, side
