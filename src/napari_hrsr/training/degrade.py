@@ -260,7 +260,8 @@ class Degradations:
         if self.slice_axis is None:
             return None
         if self.slice_axis >= len(scale):
-            msg = f"slice_axis must be 0 to {len(scale) - 1} for {len(scale)} axes, got {self.slice_axis}"
+            last = len(scale) - 1
+            msg = f"slice_axis must be 0 to {last} for {len(scale)} axes, got {self.slice_axis}"
             raise InputError(msg)
         return self.slice_axis if scale[self.slice_axis] > 1 else None
 

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import torch
 from torch import nn
@@ -32,15 +31,12 @@ from napari_hrsr.training.collection import (
     Collection,
     LeftOut,
     Preprocessing,
-    TrainingImage,
     open_collection,
 )
 from napari_hrsr.training.config import TrainingConfig
-from napari_hrsr.training.pairs import PairCollection, PairedImage, open_pairs
+from napari_hrsr.training.pairs import PairCollection, open_pairs, split_pairs
 from napari_hrsr.training.split import find_split_folders, split_collection
 from napari_hrsr.training.validation import ValidationImage, validation_images
-
-Image = TypeVar("Image", TrainingImage, PairedImage)
 
 _LEAST_STEPS = 20
 _FASTER = 0.85
@@ -125,22 +121,18 @@ def open_data(
         others = opened(held)
         validation, left_out = others.images, left_out + others.left_out
     else:
-        training, validation = _split(training, config)
+        training, validation = split_collection(
+            training,
+            config.data.validation_share,
+            config.seed,
+            minimum=config.data.minimum,
+        )
     return TrainingData(
         DegradedPairs(training, config),
         tuple(image.name for image in training),
         validation_images(validation, config),
         left_out,
         _open_unpaired(config),
-    )
-
-
-def _split(
-    images: tuple[Image, ...], config: TrainingConfig
-) -> tuple[tuple[Image, ...], tuple[Image, ...]]:
-    settings = config.data
-    return split_collection(
-        images, settings.validation_share, config.seed, minimum=settings.minimum
     )
 
 
@@ -162,7 +154,7 @@ def _open_paired(config: TrainingConfig) -> TrainingData:
         training, validation = pairs.images, held.images
         left_out += held.left_out
     else:
-        training, validation = _split(pairs.images, config)
+        training, validation = split_pairs(pairs.images, config.data.validation_share, config.seed)
     return TrainingData(
         RegisteredPairs(training, config),
         tuple(image.name for image in training),
