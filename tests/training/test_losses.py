@@ -41,7 +41,7 @@ def test_every_loss_is_least_for_the_truth_and_shows_the_way_to_it(seed, ndim, n
     (slope,) = torch.autograd.grad(value, result)
     assert torch.isfinite(slope).all()
     step = 1e-3 * slope / slope.norm()
-    assert float(loss(result - step, truth)) < value.item()
+    assert loss(result - step, truth).item() < value.item()
 
 
 @given(st.integers(0, 999), st.sampled_from([2, 3]), st.sampled_from(sorted(LOSSES)))
