@@ -64,7 +64,7 @@ def test_a_divided_pair_shares_no_pixel():
     fine = data.camera()[:256, :256]
     pairs = opened(recorded(fine), fine).images
     training, validation = split_pairs(pairs, 0.2, 0)
-    seen = [set(range(p.window[0].start, p.window[0].stop)) for p in (training[0], validation[0])]
-    other = [set(range(p.window[1].start, p.window[1].stop)) for p in (training[0], validation[0])]
-    assert not (seen[0] & seen[1] and other[0] & other[1])
+    boxes = [p.view.key for p in (training[0], validation[0])]
+    rows, columns = ([set(range(k.start, k.stop)) for k in axis] for axis in zip(*boxes, strict=True))
+    assert not (rows[0] & rows[1] and columns[0] & columns[1])
     assert validation[0].shape != training[0].shape

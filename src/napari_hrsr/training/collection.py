@@ -210,12 +210,12 @@ def too_small(shape: tuple[int, ...], minimum: int) -> str:
     return f"it is too small: {size} pixels, and at least {needed} are needed"
 
 
-def nothing_left(left_out: Sequence[LeftOut]) -> InputError:
-    """Return the error that says why there is no image to learn from."""
+def nothing_left(left_out: Sequence[LeftOut], what: str = "images") -> InputError:
+    """Return the error that says why there is nothing to learn from."""
     if not left_out:
         return InputError("no image was given: name files or folders of images, or arrays")
     shown = [f"  {entry.name}: {entry.reason}" for entry in left_out[:_REASONS_SHOWN]]
     more = len(left_out) - len(shown)
     if more:
         shown.append(f"  and {more} more")
-    return InputError("none of the images can be used:\n" + "\n".join(shown))
+    return InputError(f"none of the {what} can be used:\n" + "\n".join(shown))

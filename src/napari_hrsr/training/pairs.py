@@ -1,132 +1,43 @@
-"""Low- and high-resolution images of the same field, in register before they are learned from."""
+"""Pairs of images of one field, recorded at low and at high resolution."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
-import numpy as np
-from scipy.ndimage import shift as shifted
-
-from napari_hrsr.errors import HrsrError, InputError
-from napari_hrsr.training.collection import LeftOut, TrainingImage, nothing_left, open_collection
+from napari_hrsr.errors import CancelledError, HrsrError, InputError
+from napari_hrsr.training.collection import check_kind, nothing_left, too_small
+from napari_hrsr.training.finding import Found, LeftOut, find_images
+from napari_hrsr.training.levels import measure_levels
+from napari_hrsr.training.matching import match
+from napari_hrsr.training.opening import Series, cut_series, open_pixels
+from napari_hrsr.training.paired_image import PairedImage
 from napari_hrsr.training.registration import (
+    LARGEST_DEVIATION,
     LARGEST_SHIFT,
     SAME_FIELD,
-    Registration,
     register,
     usable_range,
 )
+from napari_hrsr.training.split import split_collection
+from napari_hrsr.training.training_image import TrainingImage
 
-_SMALLEST = 24
-"""Shortest side of the part that both images of a pair show, in coarse pixels."""
+__all__ = ["PairCollection", "PairedImage", "open_pairs", "registered_pair", "split_pairs"]
 
-_MARGIN = 4
-"""Fine pixels read beyond a window so that its border can be interpolated."""
-
-_FEW = 5
-_SUFFIX = re.compile(
-    r"([ _.-]*(lr|hr|low|high|coarse|fine|lowres|highres|x\d+|\d+x))+$", re.IGNORECASE
-)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PairedImage:
-    """A low-resolution image and a sharp one of the same field.
-
-    Attributes
-    ----------
-    coarse, fine : TrainingImage
-        Each with black at 0 and white at 1.
-    scale : tuple of int
-        Fine pixels in a coarse one, per axis.
-    registration : Registration
-        How the one follows from the other.
-    window : tuple of slice
-        The part of the coarse image that is used.
-    """
-
-    coarse: TrainingImage
-    fine: TrainingImage
-    scale: tuple[int, ...]
-    registration: Registration
-    window: tuple[slice, ...]
-
-    @property
-    def source(self) -> str:
-        """What it came from."""
-        return self.fine.source
-
-    @property
-    def name(self) -> str:
-        """Of the sharp image."""
-        return self.fine.name
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Spatial shape in coarse pixels."""
-        return tuple(w.stop - w.start for w in self.window)
-
-    def read_pair(self, window: Sequence[slice]) -> tuple[np.ndarray, np.ndarray]:
-        """Read a part of both, in the units of the coarse one.
-
-        Parameters
-        ----------
-        window : sequence of slice
-            One per spatial axis, in pixels of `shape`.
-
-        Returns
-        -------
-        coarse : ndarray
-            Shape ([C,] *window), float32.
-        fine : ndarray
-            Shape ([C,] *(window * scale)), float32, moved into register by
-            cubic splines.
-        """
-        there = [
-            slice(w.start + part.start, w.start + part.stop)
-            for w, part in zip(self.window, window, strict=True)
-        ]
-        coarse = self.coarse.read(there)
-        registration, lead = self.registration, self.coarse.channels > 1
-        reads, pads, rests, kept = [], [], [], []
-        for part, k, t, length in zip(
-            there, self.scale, registration.shift, self.fine.shape, strict=True
-        ):
-            whole = round(t)
-            start, stop = part.start * k + whole - _MARGIN, part.stop * k + whole + _MARGIN
-            reads.append(slice(max(0, start), min(length, stop)))
-            pads.append((max(0, -start), max(0, stop - length)))
-            rests.append(whole - t)
-            kept.append(slice(_MARGIN, _MARGIN + (part.stop - part.start) * k))
-        fine = self.fine.read(reads)
-        fine = np.pad(fine, [(0, 0)] * lead + pads, mode="edge")
-        if any(abs(rest) > 1e-3 for rest in rests):
-            fine = shifted(fine, [0.0] * lead + rests, order=3, mode="nearest")
-        fine = fine[(slice(None),) * lead + tuple(kept)]
-        moved = fine * np.float32(registration.gain) + np.float32(registration.offset)
-        return coarse, moved.astype(np.float32)
-
-    def part(self, axis: int, start: int, stop: int) -> Self:
-        """Return what lies within a range of an axis, in pixels of `shape`."""
-        window = list(self.window)
-        first = window[axis].start
-        window[axis] = slice(first + start, first + stop)
-        return replace(self, window=tuple(window))
+_LARGEST_CROP = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class PairCollection:
-    """Pairs to learn from, and what was left out.
+    """Registered pairs, and what was left out.
 
     Attributes
     ----------
     images : tuple of PairedImage
-        In register.
+        In the order of the coarse images.
     left_out : tuple of LeftOut
-        With the reason.
+        Everything that cannot be used, with the reason.
     """
 
     images: tuple[PairedImage, ...]
@@ -137,24 +48,31 @@ def open_pairs(
     coarse_items: Iterable[Any],
     fine_items: Iterable[Any],
     *,
-    scale: tuple[int, ...],
+    scale: Sequence[int],
     ndim: int,
     channels: int = 1,
     axes: str | None = None,
+    minimum: int = 48,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> PairCollection:
-    """Open pairs, put them in register, and leave out those that do not match.
-
-    Images belong together whose names agree but for endings such as ``_lr``
-    and ``_hr``; where no names agree, in the order in which they are given.
+    """Open pairs of images of one field, register them, and leave out what does not match.
 
     Parameters
     ----------
     coarse_items, fine_items : iterable
-        Files, folders or arrays; see `open_collection`.
-    scale : tuple of int
+        As for `open_collection`; images are matched by name or by order, see `match`.
+    scale : sequence of int
         Fine pixels in a coarse one, per axis.
-    ndim, channels, axes
-        As for `open_collection`.
+    ndim : int
+        2: planes, of volumes some along z; 3: volumes.
+    channels : int
+        1 for grey, 3 for colours.
+    axes : str, optional
+        One letter per axis, for images of so many axes.
+    minimum : int
+        Shortest side of the part that both images show, in fine pixels.
+    cancelled : callable, optional
+        Polled between pairs.
 
     Returns
     -------
@@ -163,118 +81,200 @@ def open_pairs(
     Raises
     ------
     InputError
-        If the images cannot be told to belong together, or no pair matches.
+        If images cannot be matched, or no pair shows the same field.
+    CancelledError
+        If `cancelled` returned True.
     """
-    sides = [
-        open_collection(items, ndim=ndim, channels=channels, axes=axes, minimum=_SMALLEST)
-        for items in (coarse_items, fine_items)
-    ]
-    left_out = [*sides[0].left_out, *sides[1].left_out]
-    images = []
-    for coarse, fine in matched(sides[0].images, sides[1].images):
-        try:
-            images.append(_registered(coarse, fine, scale))
-        except HrsrError as error:
-            left_out.append(LeftOut(fine.name, str(error)))
-    if not images:
+    check_kind(ndim, channels)
+    factor = tuple(int(k) for k in scale)
+    if len(factor) != ndim or any(k < 1 for k in factor):
+        msg = f"scale must hold a whole number for each of the {ndim} axes, got {tuple(scale)}"
+        raise InputError(msg)
+    coarse, left_out = find_images(coarse_items)
+    fine, others = find_images(fine_items)
+    left_out += others
+    if not coarse or not fine:
         raise nothing_left(left_out)
+    matched, alone = match(coarse, fine)
+    left_out += alone
+    images: list[PairedImage] = []
+    for low, high in matched:
+        if cancelled():
+            msg = "cancelled while the pairs were registered"
+            raise CancelledError(msg)
+        try:
+            both = _cut(low, high, factor, ndim, channels, axes)
+        except HrsrError as error:
+            left_out.append(LeftOut(f"{low.name} with {high.name}", str(error)))
+            continue
+        for small, large in both:
+            name = f"{low.name}{small.label} with {high.name}{large.label}"
+            try:
+                opened = zip(
+                    _images(low, small, channels), _images(high, large, channels), strict=True
+                )
+            except HrsrError as error:
+                left_out.append(LeftOut(name, str(error)))
+                continue
+            for one, other in opened:
+                try:
+                    images.append(registered_pair(one, other, factor, minimum))
+                except HrsrError as error:
+                    left_out.append(LeftOut(f"{one.name} with {other.name}", str(error)))
+    if not images:
+        raise nothing_left(left_out, "pairs")
     return PairCollection(tuple(images), tuple(left_out))
 
 
-def matched(
-    coarse: Sequence[TrainingImage], fine: Sequence[TrainingImage]
-) -> list[tuple[TrainingImage, TrainingImage]]:
-    """Return which images belong together, by name, else by order.
+def registered_pair(
+    coarse: TrainingImage, fine: TrainingImage, scale: tuple[int, ...], minimum: int = 48
+) -> PairedImage:
+    """Register two images of one field.
+
+    Parameters
+    ----------
+    coarse, fine : TrainingImage
+        About `scale` times as large one as the other.
+    scale : tuple of int
+        Fine pixels in a coarse one, per axis.
+    minimum : int
+        Shortest side of the part that both show, in fine pixels.
 
     Raises
     ------
     InputError
-        If neither tells.
+        If they do not show the same field.
     """
-    by_name = [{_key(image.name): image for image in side} for side in (coarse, fine)]
-    common = [key for key in by_name[0] if key in by_name[1]]
-    distinct = len(by_name[0]) == len(coarse) and len(by_name[1]) == len(fine)
-    if common and distinct and len(common) == min(len(coarse), len(fine)):
-        return [(by_name[0][key], by_name[1][key]) for key in common]
-    if len(coarse) == len(fine):
-        return list(zip(coarse, fine, strict=True))
-    msg = (
-        f"{len(coarse)} low-resolution and {len(fine)} sharp images do not pair up: give as "
-        "many of each, or the same names but for endings such as _lr and _hr"
-    )
-    raise InputError(msg)
-
-
-def _key(name: str) -> str:
-    file, mark, rest = name.partition("#")
-    stem = re.sub(r"\.(ome\.)?[A-Za-z0-9]{2,4}(\.gz)?$", "", file)
-    return _SUFFIX.sub("", stem).lower() + mark + rest
-
-
-def _registered(coarse: TrainingImage, fine: TrainingImage, scale: tuple[int, ...]) -> PairedImage:
-    for n, length, k in zip(coarse.shape, fine.shape, scale, strict=True):
-        if not 0.5 < length / (n * k) < 2:
-            msg = (
-                f"{coarse.name} has {coarse.shape} pixels and {fine.name} {fine.shape}: that is "
-                f"not about {' x '.join(map(str, scale))} times as many"
-            )
-            raise InputError(msg)
+    _check_shapes(coarse.shape, fine.shape, scale)
     found = register(coarse, fine, scale)
-    if found.correlation < SAME_FIELD:
+    if found.correlation < SAME_FIELD or found.gain <= 0:
         msg = (
-            f"{coarse.name} and {fine.name} do not show the same field: they correlate by "
-            f"{found.correlation:.2f}, at least {SAME_FIELD} is needed"
+            "they do not show the same field: even where they agree best their correlation is "
+            f"{max(found.correlation, 0.0):.2f}, and images of one field reach at least "
+            f"{SAME_FIELD:g}. Check that these two belong together"
         )
         raise InputError(msg)
-    for n, k, t in zip(coarse.shape, scale, found.shift, strict=True):
-        if abs(t) > LARGEST_SHIFT * n * k:
-            msg = f"{coarse.name} and {fine.name} are {t:.0f} pixels apart: crop them first"
-            raise InputError(msg)
-    window = usable_range(coarse.shape, fine.shape, scale, found.shift)
-    if min(w.stop - w.start for w in window) < _SMALLEST:
-        msg = f"{coarse.name} and {fine.name} share less than {_SMALLEST} pixels along an axis"
+    shift = [t / k for t, k in zip(found.shift, scale, strict=True)]
+    if any(abs(s) > LARGEST_SHIFT * n for s, n in zip(shift, coarse.shape, strict=True)):
+        msg = (
+            f"they are shifted by {_pixels(shift, '.1f')} low-resolution pixels, more than a "
+            f"quarter of {_pixels(coarse.shape)}: crop both to the part that they share"
+        )
         raise InputError(msg)
-    return PairedImage(coarse, fine, scale, found, window)
+    if found.deviation > LARGEST_DEVIATION:
+        msg = (
+            "they are rotated, stretched or bent against each other: parts of them lie "
+            f"{found.deviation:.1f} low-resolution pixels apart when the whole is in place. "
+            "Only shifts are corrected: register them with another tool first"
+        )
+        raise InputError(msg)
+    usable = usable_range(coarse.shape, fine.shape, scale, found.shift)
+    shared = tuple((u.stop - u.start) * k for u, k in zip(usable, scale, strict=True))
+    reason = too_small(shared, minimum)
+    if reason:
+        msg = f"the part that both show is not enough: {reason}"
+        raise InputError(msg)
+    view = coarse.view.cropped([(u.start, u.stop) for u in usable])
+    return PairedImage(replace(coarse, pixels=view), fine, scale, found, coarse.view.starts)
 
 
 def split_pairs(
-    images: Sequence[PairedImage], share: float, seed: int, *, margin: int = 8
+    images: Sequence[PairedImage],
+    share: float = 0.1,
+    seed: int = 0,
+    *,
+    margin: int = 16,
+    minimum: int = 48,
 ) -> tuple[tuple[PairedImage, ...], tuple[PairedImage, ...]]:
-    """Keep a part of the pairs for validation: whole pairs, or a stripe of each if they are few.
+    """Keep a part of the pairs for validation; see `split_collection`.
 
     Parameters
     ----------
     images : sequence of PairedImage
-        At least one.
+        All pairs.
     share : float
         About which part to keep.
     seed : int
         Of the choice.
-    margin : int
-        Coarse pixels between both parts of a pair that is divided.
+    margin, minimum : int
+        In fine pixels.
 
     Returns
     -------
     training, validation : tuple of PairedImage
         Without a pixel in common.
+
+    Raises
+    ------
+    InputError
+        If there are few pairs, and none is large enough to be divided.
     """
-    if len(images) >= _FEW:
-        count = max(1, round(share * len(images)))
-        kept = set(np.random.default_rng(seed).permutation(len(images))[:count].tolist())
-        training = tuple(image for i, image in enumerate(images) if i not in kept)
-        return training, tuple(images[i] for i in sorted(kept))
-    parts = [_divided(image, share, margin) for image in images]
-    return tuple(a for a, _ in parts), tuple(b for _, b in parts)
+    return split_collection(images, share, seed, margin=margin, minimum=minimum)
 
 
-def _divided(image: PairedImage, share: float, margin: int) -> tuple[PairedImage, PairedImage]:
-    axis = int(np.argmax(image.shape))
-    length = image.shape[axis]
-    stripe = max(8, round(share * length))
-    if length - stripe - margin < 8:
-        msg = f"{image.name} is too small to keep a part for measuring: name validation images"
+def _cut(
+    coarse: Found,
+    fine: Found,
+    scale: tuple[int, ...],
+    ndim: int,
+    channels: int,
+    axes: str | None,
+) -> list[tuple[Series, Series]]:
+    """Cut both files into series that belong together."""
+    cuts: list[list[Series]] = []
+    described: list[str] = []
+    others: list[dict[str, int]] = []
+    for found in (coarse, fine):
+        pixels, metadata, names = open_pixels(found, axes)
+        cuts.append(
+            cut_series(pixels, names, ndim=ndim, channels=channels, metadata=metadata, only_z=True)
+        )
+        described.append(f"axes {names} of {_pixels(pixels.shape)}")
+        spatial = "ZYX"[-ndim:]
+        others.append(
+            {
+                letter: int(n)
+                for letter, n in zip(names, pixels.shape, strict=True)
+                if letter not in spatial and letter != "S" and n > 1
+            }
+        )
+    if others[0] != others[1]:
+        msg = (
+            "they hold different numbers of channels, time points or planes: "
+            f"{described[0]}, and {described[1]}"
+        )
         raise InputError(msg)
-    return (
-        image.part(axis, 0, length - stripe - margin),
-        image.part(axis, length - stripe, length),
-    )
+    return list(zip(*cuts, strict=True))
+
+
+def _images(found: Found, series: Series, channels: int) -> list[TrainingImage]:
+    black, white = measure_levels(series.whole)
+    return [
+        TrainingImage(
+            found.source,
+            found.name + series.label + label,
+            view,
+            black,
+            white,
+            channels,
+            file=found.file,
+        )
+        for label, view in series.images
+    ]
+
+
+def _check_shapes(coarse: Sequence[int], fine: Sequence[int], scale: Sequence[int]) -> None:
+    """Refuse images whose sizes do not differ by the factor, up to a crop."""
+    wanted = [n * k for n, k in zip(coarse, scale, strict=True)]
+    for n, w in zip(fine, wanted, strict=True):
+        if min(n, w) < (1 - _LARGEST_CROP) * max(n, w):
+            msg = (
+                f"the low-resolution image has {_pixels(coarse)} pixels and the other one "
+                f"{_pixels(fine)}, which is not about {_pixels(scale)} times as many: choose the "
+                "factor they differ by, or check which one is which"
+            )
+            raise InputError(msg)
+
+
+def _pixels(numbers: Sequence[float], style: str = "d") -> str:
+    return " x ".join(format(n, style) for n in numbers)

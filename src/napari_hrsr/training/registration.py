@@ -23,6 +23,9 @@ Measured on images of many kinds: pairs with blur and 5 per cent of noise reach
 0.77 and nearly all 0.9; different fields, also of one kind, stay below 0.5.
 """
 
+LARGEST_DEVIATION = 0.5
+"""Largest deviation of a pair, in coarse pixels; that of true pairs stays below 0.25."""
+
 _SEARCHED = 0.4
 """Part of the compared piece up to which a shift is looked for."""
 
@@ -207,7 +210,8 @@ def _piece(image: Readable) -> tuple[slice, ...]:
 
 def _band(image: np.ndarray) -> np.ndarray:
     """Return what is neither noise nor shading."""
-    return gaussian_filter(image, _SMOOTH) - gaussian_filter(image, _BACKGROUND)
+    band: np.ndarray = gaussian_filter(image, _SMOOTH) - gaussian_filter(image, _BACKGROUND)
+    return band
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:

@@ -137,7 +137,7 @@ def shifting_matrix(
     return _matrix(positions, np.broadcast_to(taps, positions.shape), length)
 
 
-def apply_matrices(image: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndarray:
+def apply_matrices(image: np.ndarray, matrices: Sequence[np.ndarray | None]) -> np.ndarray:
     """Multiply each of the last axes by a matrix.
 
     Parameters
@@ -145,7 +145,7 @@ def apply_matrices(image: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndar
     image : ndarray
         Shape (..., *spatial).
     matrices : sequence of ndarray
-        One of shape (new, old) per spatial axis.
+        One of shape (new, old) per spatial axis, None to leave an axis as it is.
 
     Returns
     -------
@@ -155,7 +155,8 @@ def apply_matrices(image: np.ndarray, matrices: Sequence[np.ndarray]) -> np.ndar
     image = image.astype(np.float32, copy=False)
     lead = image.ndim - len(matrices)
     for axis, matrix in enumerate(matrices, start=lead):
-        image = np.moveaxis(np.tensordot(matrix, image, axes=(1, axis)), 0, axis)
+        if matrix is not None:
+            image = np.moveaxis(np.tensordot(matrix, image, axes=(1, axis)), 0, axis)
     return np.ascontiguousarray(image)
 
 

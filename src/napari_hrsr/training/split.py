@@ -178,13 +178,24 @@ def _restricted(
     group: Sequence[Image], axis: int, part: tuple[int, int], minimum: int
 ) -> list[Image]:
     parts = [image.restricted(axis, *part) for image in group]
-    # An image smaller than the minimum was small before, and is wanted all the same.
     return [
         p
         for p, whole in zip(parts, group, strict=True)
-        if p is not None
-        and all(n >= min(minimum, m) for n, m in zip(p.shape, whole.shape, strict=True))
+        if p is not None and _large_enough(p, whole, minimum)
     ]
+
+
+def _large_enough(part: Divisible, whole: Divisible, minimum: int) -> bool:
+    """Tell whether no axis is too short, unless it was so before."""
+    least = whole.stored_length(minimum)
+    return all(
+        n >= min(least, m) for n, m in zip(_spatial_shape(part), _spatial_shape(whole), strict=True)
+    )
+
+
+def _spatial_shape(image: Divisible) -> tuple[int, ...]:
+    view = image.view
+    return view.shape[len(view.shape) - len(view.spatial) :]
 
 
 def find_split_folders(root: str | Path) -> tuple[Path, Path] | None:

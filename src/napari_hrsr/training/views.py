@@ -47,6 +47,11 @@ class View:
         )
 
     @property
+    def starts(self) -> tuple[int, ...]:
+        """First index of the image along each of its axes."""
+        return tuple(self.key[a].start for a in self.spatial)  # type: ignore[union-attr]
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """Shape ([3,] *spatial); the colours come first."""
         lengths = tuple(self.key[a].stop - self.key[a].start for a in self.spatial)  # type: ignore[union-attr]
