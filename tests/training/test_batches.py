@@ -65,11 +65,10 @@ def test_pairs_come_one_by_one_and_the_oldest_go(step, refresh, pairs):
 
 @given(steps=st.integers(1, 500), epoch_steps=st.integers(1, 60))
 def test_epochs_cover_every_step_once(steps, epoch_steps):
-    sampler = StepSampler(steps, epoch_steps)
     seen = []
-    for epoch in range(-(-steps // epoch_steps)):
-        sampler.set_epoch(epoch)
-        drawn = list(sampler)
-        assert len(drawn) == len(sampler)
+    sampler = StepSampler(steps, epoch_steps, lambda: len(seen))
+    for _ in range(-(-steps // epoch_steps)):
+        length, drawn = len(sampler), list(sampler)
+        assert len(drawn) == length
         seen += drawn
     assert seen == list(range(steps))

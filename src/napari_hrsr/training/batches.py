@@ -233,22 +233,20 @@ class StepSampler(Sampler[int]):
         In total.
     epoch_steps : int
         In an epoch; the last one may be shorter.
+    done : callable
+        Returns the steps done so far. Asked at the start of every epoch: where
+        a run is resumed, it is the only one that knows.
     """
 
-    def __init__(self, steps: int, epoch_steps: int) -> None:
-        self._steps, self._epoch_steps, self._epoch = steps, epoch_steps, 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; the training loop calls this."""
-        self._epoch = epoch
+    def __init__(self, steps: int, epoch_steps: int, done: Callable[[], int]) -> None:
+        self._steps, self._epoch_steps, self._done = steps, epoch_steps, done
 
     def __len__(self) -> int:
-        start = self._epoch * self._epoch_steps
-        return max(0, min(self._epoch_steps, self._steps - start))
+        return max(0, min(self._epoch_steps, self._steps - self._done()))
 
     def __iter__(self) -> Iterator[int]:
         rank, processes = world()
-        start = self._epoch * self._epoch_steps
+        start = self._done()
         return iter([(start + i) * processes + rank for i in range(len(self))])
 
 

@@ -27,7 +27,7 @@ from napari_hrsr.errors import (
 from napari_hrsr.memory import is_out_of_memory, release_memory
 from napari_hrsr.models.spec import ModelSpec
 from napari_hrsr.training.batches import StepBatches, StepSampler
-from napari_hrsr.training.checkpoints import SafeCheckpointIO
+from napari_hrsr.training.checkpoints import SafeCheckpointIO, checkpoint_step
 from napari_hrsr.training.collection import ArrayItem
 from napari_hrsr.training.config import TrainingConfig
 from napari_hrsr.training.events import Finished, Preparing, Report, Started
@@ -143,7 +143,7 @@ def _train(
     checkpoint = place.checkpoint if place.checkpoint.exists() else None
     done = 0
     if checkpoint is not None:
-        done = int(SafeCheckpointIO().load_checkpoint(checkpoint)["state_dict"]["steps_done"])
+        done = checkpoint_step(checkpoint)
     place.forget_rows_after(done)
     for item in data.left_out:
         place.add_log(f"left out: {item.name}: {item.reason}")
@@ -168,7 +168,7 @@ def _train(
             torch.set_num_threads(config.threads)
         trainer = _make_trainer(config, place, device, watcher, module, profile=profile)
         if done < config.steps:
-            trainer.fit(module, _loader(config, data, device), ckpt_path=checkpoint)
+            trainer.fit(module, _loader(config, data, device, module), ckpt_path=checkpoint)
         complete = not watcher.stopped
         if watcher.stopped and module.step > done and place.model.exists():
             watcher.measure(trainer, module)
@@ -232,7 +232,7 @@ def _make_trainer(
 
 
 def _loader(
-    config: TrainingConfig, data: TrainingData, device: torch.device
+    config: TrainingConfig, data: TrainingData, device: torch.device, module: TrainedNetwork
 ) -> DataLoader[dict[str, Any]]:
     workers = config.workers
     if workers < 0:
@@ -240,7 +240,7 @@ def _loader(
     return DataLoader(
         StepBatches(data.make_pair, config, data.unpaired),
         batch_size=None,
-        sampler=StepSampler(config.steps, EPOCH_STEPS),
+        sampler=StepSampler(config.steps, EPOCH_STEPS, lambda: module.step),
         num_workers=workers,
         persistent_workers=workers > 0,
         collate_fn=_as_it_is,
