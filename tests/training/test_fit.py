@@ -193,7 +193,7 @@ def test_progress_tells_the_time_that_remains(tmp_path, config):
 
 def test_a_run_that_diverges_says_so(tmp_path, config):
     wild = replace(
-        config, optimiser=OptimiserSettings(learning_rate=0.9, clip=1e30, losses={"mse": 1e38})
+        config, optimiser=OptimiserSettings(learning_rate=0.9, clip=1e30, losses={"mse": 1e42})
     )
     with pytest.raises(TrainingError, match="learning rate"):
         run_training(wild, tmp_path / "run")
