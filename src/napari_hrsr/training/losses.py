@@ -134,8 +134,9 @@ def frequency(result: Tensor, truth: Tensor) -> Tensor:
     axes = tuple(range(2, truth.ndim))
     # Float32, since half precision has no transform of arbitrary lengths.
     spectrum = torch.fft.fftn((result - truth).float(), dim=axes, norm="ortho")
-    # The mean modulus of complex noise over the mean modulus of real noise.
-    return spectrum.abs().mean() * (math.sqrt(8) / math.pi)
+    # The mean modulus of real noise over that of complex noise.
+    mean: Tensor = spectrum.abs().mean() * (math.sqrt(8) / math.pi)
+    return mean
 
 
 LOSSES: Mapping[str, Loss] = {

@@ -127,12 +127,12 @@ def compare_rings(result: np.ndarray, truth: np.ndarray) -> RingComparison:
         msg = f"need 2 or 3 axes of at least {_SHORTEST} pixels, got shape {truth.shape}"
         raise InputError(msg)
     first, second = _spectrum(result), _spectrum(truth)
-    frequency, ring, weight = _rings(truth.shape)
-    count = int(ring.max())
+    count = min(truth.shape) // 2
+    frequency, ring, weight = rings(truth.shape, count)
 
     def total(values: np.ndarray) -> np.ndarray:
         # The last bin gathers the corners.
-        return np.bincount(ring, weight * values.ravel(), minlength=count + 1)[:count]
+        return np.bincount(ring.ravel(), (weight * values).ravel(), minlength=count + 1)[:count]
 
     members = total(np.ones(first.shape))
     result_power, truth_power = total(np.abs(first) ** 2), total(np.abs(second) ** 2)
@@ -144,18 +144,33 @@ def compare_rings(result: np.ndarray, truth: np.ndarray) -> RingComparison:
     )
 
 
-def _spectrum(image: np.ndarray) -> np.ndarray:
-    centred = np.asarray(image, dtype=np.float64)
-    centred = centred - centred.mean()
-    for axis, length in enumerate(centred.shape):
-        # Half a pixel off the border, so that no pixel is lost altogether.
-        fade = np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2
-        centred = centred * fade.reshape([-1 if a == axis else 1 for a in range(centred.ndim)])
-    return np.asarray(np.fft.rfftn(centred))
+def hann(length: int) -> np.ndarray:
+    """Return a window that fades out towards both ends, shape (length,), at most 1."""
+    # Half a pixel off the border, so that no pixel is lost altogether.
+    fade: np.ndarray = np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2
+    return fade
 
 
-def _rings(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return frequency, ring number and multiplicity of each entry of the half spectrum."""
+def rings(shape: tuple[int, ...], count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sort the frequencies of a real image's Fourier transform into rings.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the image.
+    count : int
+        Rings of equal width up to the Nyquist frequency.
+
+    Returns
+    -------
+    frequency : ndarray
+        Shape of ``rfftn``'s result, as a fraction of the Nyquist frequency.
+    ring : ndarray
+        Same shape, integer: 0 to count - 1, and count for the corners beyond
+        the Nyquist frequency.
+    weight : ndarray
+        Same shape: how many entries of the full transform each stands for.
+    """
     last = shape[-1]
     axes = [np.fft.fftfreq(n) for n in shape[:-1]] + [np.fft.rfftfreq(last)]
     squares = [
@@ -163,13 +178,21 @@ def _rings(shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         for axis, f in enumerate(axes)
     ]
     frequency = 2 * np.sqrt(np.asarray(sum(squares), dtype=np.float64))
-    count = min(shape) // 2
     ring = np.minimum((frequency * count).astype(np.int64), count)
-    # On the edge of the last ring: the Nyquist frequency of an axis still counts.
+    # The Nyquist frequency of an axis is the edge of the last ring, and belongs to it.
     ring[(ring == count) & (frequency <= 1.0)] = count - 1
-    # A real image's half spectrum stands for both halves, except where they meet.
+    # The half transform stands for both halves, except where they meet.
     weight = np.full(frequency.shape, 2.0)
     weight[..., 0] = 1.0
     if last % 2 == 0:
         weight[..., -1] = 1.0
-    return frequency, ring.ravel(), weight.ravel()
+    return frequency, ring, weight
+
+
+def _spectrum(image: np.ndarray) -> np.ndarray:
+    centred = np.asarray(image, dtype=np.float64)
+    centred = centred - centred.mean()
+    for axis, length in enumerate(centred.shape):
+        shape = [-1 if a == axis else 1 for a in range(centred.ndim)]
+        centred = centred * hann(length).reshape(shape)
+    return np.asarray(np.fft.rfftn(centred))
