@@ -65,6 +65,8 @@ def test_a_divided_pair_shares_no_pixel():
     pairs = opened(recorded(fine), fine).images
     training, validation = split_pairs(pairs, 0.2, 0)
     boxes = [p.view.key for p in (training[0], validation[0])]
-    rows, columns = ([set(range(k.start, k.stop)) for k in axis] for axis in zip(*boxes, strict=True))
+    rows, columns = (
+        [set(range(k.start, k.stop)) for k in axis] for axis in zip(*boxes, strict=True)
+    )
     assert not (rows[0] & rows[1] and columns[0] & columns[1])
     assert validation[0].shape != training[0].shape

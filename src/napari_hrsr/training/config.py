@@ -267,7 +267,7 @@ class TrainingConfig:
         for name in ("steps", "batch", "patch", "pairs", "largest", "validate_every", "patience"):
             _require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         _require(self.refresh >= 1, "refresh", "1 or more", self.refresh)
-        defaults: dict[str, Any] = {2: (5, 32, 160, 448), 3: (4, 12, 60, 96)}[len(self.scale)]
+        defaults = {2: (5, 32, 160, 448), 3: (4, 12, 60, 96)}[len(self.scale)]
         for name, value in zip(("batch", "patch", "pairs", "largest"), defaults, strict=True):
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, value)

@@ -184,4 +184,5 @@ def _plane(image: np.ndarray, *, colour: bool) -> np.ndarray:
         image = np.moveaxis(image, 0, -1)
     volume = image.ndim - colour == 3
     plane = image[len(image) // 2] if volume else image
-    return (np.clip(plane, 0, 1) * 255 + 0.5).astype(np.uint8)
+    picture: np.ndarray = (np.clip(plane, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return picture

@@ -370,5 +370,5 @@ def _sorted(items: Any, axes: str | None) -> tuple[tuple[str | Path, ...], list[
         elif isinstance(item, ArrayItem):
             arrays.append(item)
         else:
-            arrays.append(ArrayItem(f"array {len(arrays)}", item, axes))
+            arrays.append(ArrayItem(f"array {len(arrays)}", item, axes or ""))
     return tuple(paths), arrays

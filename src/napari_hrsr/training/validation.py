@@ -170,7 +170,7 @@ def compare(network: nn.Module, image: ValidationImage) -> Comparison:
     result = run_network(network, image)
 
     def plain(tensor: Tensor) -> np.ndarray:
-        array = tensor.numpy()[0]
+        array: np.ndarray = tensor.numpy()[0]
         return array[0] if len(array) == 1 else array
 
     return Comparison(
