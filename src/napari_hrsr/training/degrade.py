@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
-import torch
 
 from napari_hrsr.errors import InputError
 from napari_hrsr.forward import (
@@ -29,37 +28,11 @@ from napari_hrsr.training.ranges import (
     within,
     within_range,
 )
+from napari_hrsr.training.recording import Degradation, NoiseKind, degrade
 
-NoiseKind = Literal["gaussian", "rician"]
+__all__ = ["Degradation", "Degradations", "NoiseKind", "degrade", "draw_degradation"]
+
 Range = tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Degradation:
-    """The instrument and its noise.
-
-    Attributes
-    ----------
-    instrument : ForwardModel
-        Blur and sampling.
-    photons : float
-        Photons that the value 1.0 stands for; infinity for no shot noise.
-    read_noise : float
-        Standard deviation of the signal-independent noise, in image units.
-    noise : str
-        ``"gaussian"``, or ``"rician"``: the noise is in both parts of a complex
-        signal, of which the magnitude is recorded, as in MRI.
-    """
-
-    instrument: ForwardModel
-    photons: float = math.inf
-    read_noise: float = 0.0
-    noise: NoiseKind = "gaussian"
-
-    @property
-    def noisy(self) -> bool:
-        """Whether any noise is added."""
-        return math.isfinite(self.photons) or self.read_noise > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +93,7 @@ class Degradations:
     point: float = 0.0
     k_space: float = 0.0
     point_spread_share: float = 3 / 7
-    point_spread_before: tuple[str, ...] = ("area", "point")
+    point_spread_before: tuple[Sampling, ...] = ("area", "point")
     gaussian: float = 1.0
     airy: float = 0.0
     gibson_lanni: float = 0.0
@@ -135,7 +108,7 @@ class Degradations:
     pixel_size: float = 0.1
     plane_spacing: float = 0.3
     slice_axis: int | None = None
-    slice_profiles: tuple[str, ...] = ("gaussian", "box")
+    slice_profiles: tuple[SliceProfile, ...] = ("gaussian", "box")
     slice_fwhm: Range = (0.7, 1.1)
     apodisation: Range = (0.0, 0.0)
     noisy_share: float = 0.4
@@ -202,20 +175,20 @@ class Degradations:
                 sigma = self._draw_sigma(rng, ndim, sliced)
             else:
                 spread = self._draw_point_spread(rng, kind, ndim, sliced)
-        fwhm, profile = 0.0, "gaussian"
+        fwhm, profile = 0.0, self.slice_profiles[0]
         if sliced is not None:
             fwhm = drawn(rng, self.slice_fwhm) * scale[sliced]
             profile = self.slice_profiles[int(rng.integers(len(self.slice_profiles)))]
         apodisation = drawn(rng, self.apodisation) if sampling == "k-space" else 0.0
         instrument = ForwardModel(
-            scale,
-            sigma,
-            sampling,
-            sliced,
-            fwhm,
-            profile,
-            spread,
-            apodisation,  # type: ignore[arg-type]
+            factor=scale,
+            psf_sigma=sigma,
+            sampling=sampling,
+            slice_axis=sliced,
+            slice_fwhm=fwhm,
+            slice_profile=profile,
+            point_spread=spread,
+            apodisation=apodisation,
         )
         if not rng.random() < self.noisy_share:
             return Degradation(instrument)
@@ -253,8 +226,9 @@ class Degradations:
         return cls(**values)
 
     def _sigmas(self) -> tuple[Any, ...]:
-        per_axis = any(isinstance(entry, tuple) for entry in self.gaussian_sigma)
-        return self.gaussian_sigma if per_axis else (self.gaussian_sigma,)
+        value: Any = self.gaussian_sigma
+        per_axis = isinstance(value, tuple) and any(isinstance(entry, tuple) for entry in value)
+        return value if per_axis else (value,)
 
     def _sliced(self, scale: tuple[int, ...]) -> int | None:
         if self.slice_axis is None:
@@ -316,7 +290,12 @@ class Degradations:
             gibson_lanni_shape(microscope, self.pixel_size, self.plane_spacing, defocus)
 
 
-_SAMPLINGS = {"bicubic": "bicubic", "area": "area", "point": "point", "k_space": "k-space"}
+_SAMPLINGS: dict[str, Sampling] = {
+    "bicubic": "bicubic",
+    "area": "area",
+    "point": "point",
+    "k_space": "k-space",
+}
 _KINDS = ("gaussian", "airy", "gibson_lanni")
 _NUMBERS = {
     **dict.fromkeys((*_SAMPLINGS, *_KINDS), (0.0, 1e6)),
@@ -359,42 +338,6 @@ def draw_degradation(
     Degradation
     """
     return Degradations(noisy_share=noisy_fraction).draw(rng, factor)
-
-
-def degrade(fine: np.ndarray, degradation: Degradation, rng: np.random.Generator) -> np.ndarray:
-    """Record a fine image on the coarse grid.
-
-    Parameters
-    ----------
-    fine : ndarray
-        Shape (..., *spatial), float32, black and white near 0 and 1; each
-        spatial length a multiple of the factor. Channels are leading axes.
-    degradation : Degradation
-        How.
-    rng : numpy.random.Generator
-        Source of the noise.
-
-    Returns
-    -------
-    ndarray
-        Shape (..., *(spatial // factor)), float32, in the same units.
-    """
-    with torch.no_grad():
-        tensor = torch.from_numpy(np.ascontiguousarray(fine, dtype=np.float32))
-        coarse: np.ndarray = degradation.instrument.apply(tensor).numpy()
-    if math.isfinite(degradation.photons):
-        expected = np.maximum(coarse, 0.0) * degradation.photons
-        # Below zero there are no photons to count, but the offset is kept.
-        coarse = rng.poisson(expected) / degradation.photons + np.minimum(coarse, 0.0)
-    if degradation.read_noise > 0:
-        coarse = coarse + _normal(rng, degradation.read_noise, coarse.shape)
-    if degradation.noise == "rician":
-        coarse = np.hypot(coarse, _normal(rng, degradation.read_noise, coarse.shape))
-    return coarse.astype(np.float32, copy=False)
-
-
-def _normal(rng: np.random.Generator, sigma: float, shape: tuple[int, ...]) -> np.ndarray:
-    return rng.standard_normal(shape, dtype=np.float32) * np.float32(sigma)
 
 
 def _lists(value: Any) -> Any:

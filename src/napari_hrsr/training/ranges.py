@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from napari_hrsr.errors import InputError
+
+Name = TypeVar("Name", bound=str)
 
 
 def plain(value: Any) -> Any:
@@ -126,7 +128,7 @@ def some_of(name: str, values: Any, choices: Sequence[str]) -> None:
         one_of(name, value, choices)
 
 
-def chosen(rng: np.random.Generator, weights: Mapping[str, float]) -> str:
+def chosen(rng: np.random.Generator, weights: Mapping[Name, float]) -> Name:
     """Choose a name with a chance that is proportional to its weight.
 
     Parameters
