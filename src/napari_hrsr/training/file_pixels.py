@@ -122,13 +122,17 @@ class FilePixels:
     def __init__(self, path: Path, cache: FileCache | None = None) -> None:
         self.path = path
         self._cache = cache
-        image = (cache or _CACHE).get(path)
+        image = self._opened()
         pixels = image.data
         self.metadata = image.metadata
         self.shape = tuple(int(n) for n in pixels.shape)
         self.dtype: np.dtype[Any] = np.dtype(pixels.dtype)
         chunks = getattr(pixels, "chunks", None) or (1,) * len(self.shape)
         self.chunks = tuple(int(n) for n in chunks)
+
+    def _opened(self) -> ImageFile:
+        cache = _CACHE if self._cache is None else self._cache
+        return cache.get(self.path)
 
     def __getitem__(self, key: Any) -> NDArray[Any]:
         """Read a part.
@@ -138,7 +142,7 @@ class FilePixels:
         InputError
             If the file is damaged there, or another image than when it was opened.
         """
-        pixels = (self._cache or _CACHE).get(self.path).data
+        pixels = self._opened().data
         if tuple(pixels.shape) != self.shape:
             msg = f"{self.path.name} changed while it was used: start again"
             raise InputError(msg)
