@@ -85,7 +85,11 @@ def test_the_menus_hold_the_widgets_and_the_commands(make_napari_viewer):
     [submenu] = [item for item in items if getattr(item, "title", "") == "Super-resolution"]
     groups = [[i.command.title for i in g] for g in app.menus.iter_menu_groups(submenu.submenu)]
     assert groups == [
-        ["Super-resolution (2D) (napari-hrsr)", "Super-resolution (3D) (napari-hrsr)"],
+        [
+            "Super-resolution (2D) (napari-hrsr)",
+            "Super-resolution (3D) (napari-hrsr)",
+            "Train a model (napari-hrsr)",
+        ],
         ["Super-resolve active layer x2 (napari-hrsr)", "Save result... (napari-hrsr)"],
     ]
 

@@ -1,0 +1,320 @@
+"""What is to be trained: the upper part of the widget "Train"."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import (
+    CheckBox,
+    ComboBox,
+    Container,
+    FileEdit,
+    FloatSpinBox,
+    Label,
+    LineEdit,
+    PushButton,
+)
+from psygnal import Signal
+from qtpy.QtCore import Qt
+
+from napari_hrsr._napari.degradation_preview import DegradationPreview, sample_centre
+from napari_hrsr._napari.degradation_sample import Sample
+from napari_hrsr._napari.image_source import ImageSource
+from napari_hrsr._napari.network_choice import NetworkChoice, narrow
+from napari_hrsr._napari.training_images import layer_image
+from napari_hrsr._napari.training_names import (
+    CUSTOM,
+    FACTORS,
+    free_folder,
+    model_name,
+    parse_factor,
+)
+from napari_hrsr._napari.training_options import MADE, OTHER_FIELDS, SAME_FIELDS, TrainingOptions
+from napari_hrsr._napari.training_process import COARSE, IMAGES, Order
+from napari_hrsr.errors import HrsrError, InputError
+from napari_hrsr.models.catalog import list_models
+from napari_hrsr.models.user_models import user_models
+
+if TYPE_CHECKING:
+    import napari
+
+
+class TrainSetup(Container):
+    """Images, factor, network, time, name, and the details.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers are.
+
+    Attributes
+    ----------
+    problem : Signal(str)
+        Something that was asked for cannot be done.
+    resized : Signal()
+        Something was shown or hidden.
+    """
+
+    problem = Signal(str)
+    resized = Signal()
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        super().__init__(labels=False)
+        self._viewer = viewer
+        self._ours = {"name": "", "folder": ""}
+        self._seed = 0
+        self.preview = DegradationPreview(viewer)
+        self._build()
+        self._connect()
+        self.update_choices()
+
+    def _build(self) -> None:
+        self.images = ImageSource(self._viewer, "Learn from", tick_new=True)
+        self.factor = ComboBox(
+            label="Factor",
+            choices=[*FACTORS, (CUSTOM, None)],
+            tooltip="How much finer the result is, along (z), y, x.",
+        )
+        self.custom = LineEdit(
+            label="Per axis", value="3x2x2", tooltip="One whole number per axis: (z) x y x x."
+        )
+        self.network = NetworkChoice()
+        self.minutes = FloatSpinBox(
+            label="Minutes",
+            value=10,
+            min=0.1,
+            max=100_000,
+            step=5,
+            tooltip="How long to train. The longer, the better; stopping earlier is fine.",
+        )
+        self.name = LineEdit(
+            label="Model name",
+            tooltip="Letters, digits, '-', '_' and '.'. The finished model is listed by it.",
+        )
+        self.folder = FileEdit(
+            label="Run folder",
+            mode="d",
+            value="",
+            tooltip="Everything about the run is written here; Resume goes on with it.",
+        )
+        self.preview_button = PushButton(
+            text="Preview degradation",
+            tooltip="Show a part of an image as the network will see it. "
+            "Every click draws another degradation.",
+        )
+        self.preview_facts = Label(label="")
+        self.more = CheckBox(text="More options")
+        self.details = TrainingOptions(self._viewer)
+        self.folder.choose_btn.text = "Choose"
+        self.basics = Container(
+            widgets=[
+                *self.images.widgets, self.factor, self.custom, *self.network.widgets,
+                self.minutes, self.name, self.folder,
+            ],
+            labels=True,
+        )  # fmt: skip
+        self.basics.margins = (0, 0, 0, 0)
+        self.extend([self.basics, self.more, self.details, self.preview_button, self.preview_facts])
+        self.margins = (0, 0, 0, 0)
+        self.preview_facts.native.setAlignment(Qt.AlignmentFlag.AlignLeft)
+        self.preview_facts.native.setWordWrap(True)
+        narrow(self.factor)
+        self.preview_facts.visible = False
+        self.details.visible = False
+
+    def _connect(self) -> None:
+        self.images.chosen.connect(self._suggest)
+        self.factor.changed.connect(self._on_factor)
+        self.custom.changed.connect(self._on_factor)
+        self.details.colours.changed.connect(self._on_factor)
+        self.details.device.changed.connect(self._choose_network)
+        self.details.steps.changed.connect(self._choose_network)
+        self.minutes.changed.connect(self._choose_network)
+        self.name.changed.connect(self._suggest)
+        self.more.changed.connect(self._show_options)
+        self.preview_button.clicked.connect(self.show_degradation)
+        self.preview.shown.connect(self._on_preview)
+        self.preview.failed.connect(self._on_preview_failed)
+
+    @property
+    def scale(self) -> tuple[int, ...]:
+        """Factor per spatial axis.
+
+        Raises
+        ------
+        InputError
+            If a custom one cannot be understood.
+        """
+        chosen = self.factor.value
+        return parse_factor(self.custom.value) if chosen is None else tuple(chosen)
+
+    @property
+    def channels(self) -> int:
+        """1, or 3 where colours are learned together."""
+        return 3 if self.details.colours.value else 1
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder of the run, new or to be resumed."""
+        return Path(self.folder.value).expanduser().absolute()
+
+    def update_choices(self) -> None:
+        """Follow the layers and the installed models."""
+        self.images.follow()
+        self.details.coarse.follow()
+        self._on_factor()
+
+    def order(self) -> Order:
+        """Describe the training that is chosen.
+
+        Raises
+        ------
+        InputError
+            If something is missing, or cannot be understood.
+        """
+        scale, details = self.scale, self.details
+        self._suggest()
+        layers = self.images.chosen_layers()
+        paths = [str(p) for p in self.images.chosen_paths()]
+        if not layers and not paths:
+            msg = "there is nothing to learn from: tick layers, or choose files or a folder"
+            raise InputError(msg)
+        name = self.name.value.strip()
+        if name in {spec.name for spec in list_models()} - {spec.name for spec in user_models()}:
+            msg = f"{name!r} is the name of a model that came with the plugin: choose another"
+            raise InputError(msg)
+        data: dict[str, Any] = {"images": [IMAGES] if layers else paths}
+        coarse: list[Any] = []
+        if details.low.value != MADE:
+            coarse = details.coarse.chosen_layers()
+            measured = [str(p) for p in details.coarse.chosen_paths()]
+            if not coarse and not measured:
+                msg = "choose the measured low-resolution images, or let them be made"
+                raise InputError(msg)
+            kind = "coarse" if details.low.value == SAME_FIELDS else "unpaired"
+            data[kind] = [COARSE] if coarse else measured
+        if details.low.value == OTHER_FIELDS and not self.network.adversarial.value:
+            msg = "low-resolution images of other fields are for adversarial training only"
+            raise InputError(msg)
+        settings: dict[str, Any] = {
+            "scale": list(scale),
+            "channels": self.channels,
+            "device": details.device.value,
+            "data": data,
+            "degradation": details.degradation(scale),
+            **self.network.settings(),
+        }
+        settings["model"]["name"] = name
+        if details.steps.value:
+            settings["steps"] = int(details.steps.value)
+        else:
+            settings["minutes"] = float(self.minutes.value)
+        ndim = len(scale)
+        return Order(
+            self.run_folder,
+            settings,
+            tuple(layer_image(layer, ndim) for layer in layers),
+            tuple(layer_image(layer, ndim) for layer in coarse),
+        )
+
+    def show_degradation(self) -> None:
+        """Degrade a part of the first image, at random, and show it as two layers."""
+        try:
+            scale = self.scale
+            layers, paths = self.images.chosen_layers(), self.images.chosen_paths()
+            if not layers and not paths:
+                msg = "tick a layer, or choose files or a folder, to see what becomes of it"
+                raise InputError(msg)
+            layer = None
+            if layers:
+                active = self._viewer.layers.selection.active
+                layer = active if active in layers else layers[0]
+            sample = Sample(
+                paths if layer is None else layer_image(layer, len(scale)),
+                scale,
+                self.channels,
+                self.details.degradation(scale),
+                self._seed,
+                () if layer is None else sample_centre(self._viewer, layer),
+            )
+        except HrsrError as error:
+            self.problem.emit(str(error))
+            return
+        self._seed += 1
+        if self.preview.draw(sample, layer):
+            self.preview_button.enabled = False
+
+    def forget_names(self) -> None:
+        """Suggest another name and folder for the next run, unless they were typed."""
+        if self.name.value == self._ours["name"]:
+            self.name.value = ""
+        self._suggest()
+
+    def close_setup(self) -> None:
+        """Let go of everything: the window is closing."""
+        self.problem.disconnect()
+        self.resized.disconnect()
+        self.images.close()
+        self.details.coarse.close()
+        self.network.speed.close()
+        self.preview.close()
+
+    def _on_factor(self) -> None:
+        self.custom.visible = self.factor.value is None
+        try:
+            scale = self.scale
+        except InputError:
+            return
+        deep = len(scale) == 3 and scale[0] > 1
+        if self.details.slices.visible != deep:
+            self.details.slices.visible = deep
+        self.details.slices.value = deep and scale[1:] == (1, 1)
+        self._suggest()
+        self._choose_network()
+
+    def _suggest(self) -> None:
+        """Name the model after the first image, and the folder after the model."""
+        try:
+            scale = self.scale
+        except InputError:
+            return
+        if self.name.value in ("", self._ours["name"]):
+            layers, paths = self.images.chosen_layers(), self.images.chosen_paths()
+            first = str(layers[0].name) if layers else paths[0].name.split(".")[0] if paths else ""
+            taken = {spec.name for spec in list_models()}
+            self._ours["name"] = model_name(first, scale, taken)
+            if self.name.value != self._ours["name"]:
+                self.name.value = self._ours["name"]
+        folder = str(self.folder.value)
+        if folder in ("", ".", self._ours["folder"]):
+            self._ours["folder"] = str(free_folder(self.name.value.strip() or "my-model"))
+            if folder != self._ours["folder"]:
+                self.folder.value = self._ours["folder"]
+
+    def _choose_network(self) -> None:
+        try:
+            scale = self.scale
+        except InputError:
+            return
+        self.network.choose_for(
+            scale,
+            self.channels,
+            self.details.device.value,
+            float(self.minutes.value),
+            int(self.details.steps.value),
+        )
+
+    def _show_options(self, shown: bool) -> None:
+        self.details.visible = shown
+        self.resized.emit()
+
+    def _on_preview(self, text: str) -> None:
+        self.preview_button.enabled = True
+        self.preview_button.text = "Draw another degradation"
+        self.preview_facts.visible = True
+        self.preview_facts.value = text
+
+    def _on_preview_failed(self, text: str) -> None:
+        self.preview_button.enabled = True
+        self.problem.emit(text)

@@ -1,0 +1,146 @@
+"""The options of a training that most people never need."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label, SpinBox, Widget
+
+from napari_hrsr._napari.image_source import ImageSource
+from napari_hrsr._napari.network_choice import narrow
+
+if TYPE_CHECKING:
+    import napari
+
+MADE, SAME_FIELDS, OTHER_FIELDS = "Made from the sharp images", "Same fields", "Other fields"
+MICROSCOPE, MRI = "Microscope or camera", "MRI (k-space)"
+
+NOISY, BLURRED = 40, 43
+"""Per cent of the recordings that are noisy, and blurred; of the latter rounded."""
+
+BLUR, PHOTONS = (0.3, 1.0), (50, 2000)
+"""The ranges that are drawn from, as `Degradations` has them."""
+
+
+class TrainingOptions(Container):
+    """How the low-resolution side comes about, colours, device, number of steps.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Where the layers are.
+    """
+
+    def __init__(self, viewer: napari.Viewer) -> None:
+        self.low = ComboBox(
+            label="Low resolution",
+            choices=[MADE, SAME_FIELDS, OTHER_FIELDS],
+            tooltip="Made by a model of the instrument; or measured images: of the same fields "
+            "in the same order or under the same names; or of other fields, for adversarial "
+            "training only.",
+        )
+        self.coarse = ImageSource(viewer, "Measured in", tick_new=False)
+        self.instrument = ComboBox(
+            label="Instrument",
+            choices=[MICROSCOPE, MRI],
+            tooltip="What the low-resolution side is recorded with.",
+        )
+        self.blurred = SpinBox(
+            label="Blurred, %",
+            min=0,
+            max=100,
+            value=BLURRED,
+            tooltip="Share of the recordings by pixel areas that are blurred before.",
+        )
+        self.blur_low = FloatSpinBox(label="", min=0, max=10, step=0.1, value=BLUR[0])
+        self.blur_high = FloatSpinBox(label="", min=0, max=10, step=0.1, value=BLUR[1])
+        self.noisy = SpinBox(
+            label="Noisy, %", min=0, max=100, value=NOISY, tooltip="Share of noisy recordings."
+        )
+        self.photons_low = SpinBox(label="", min=1, max=1_000_000, step=10, value=PHOTONS[0])
+        self.photons_high = SpinBox(label="", min=1, max=1_000_000, step=100, value=PHOTONS[1])
+        self.slices = CheckBox(
+            text="Thick slices along z",
+            tooltip="The low-resolution side is a stack of slices with a profile, as in MRI, "
+            "CT or confocal stacks.",
+        )
+        self.colours = CheckBox(
+            text="Learn colours together (RGB images)",
+            tooltip="Otherwise a model learns grey values and treats each colour by itself.",
+        )
+        self.device = ComboBox(label="Device", choices=["auto", "cpu", "cuda", "mps"])
+        self.steps = SpinBox(
+            label="Steps",
+            min=0,
+            max=10_000_000,
+            value=0,
+            tooltip="Number of steps instead of minutes; 0 for minutes. "
+            "A run of so many steps can be repeated exactly.",
+        )
+        self.blur = _range("Blur, pixels", self.blur_low, self.blur_high,
+            "Standard deviation of the blur, in sharp pixels.")  # fmt: skip
+        self.photons = _range("Photons", self.photons_low, self.photons_high,
+            "Photons that white stands for in a noisy recording: fewer are noisier.")  # fmt: skip
+        super().__init__(
+            widgets=[
+                self.low, *self.coarse.widgets, self.instrument, self.blurred, self.blur,
+                self.noisy, self.photons, self.slices, self.colours, self.device, self.steps,
+            ],
+            labels=True,
+        )  # fmt: skip
+        for combo in (self.low, self.instrument):
+            narrow(combo)
+        self.low.changed.connect(self._show_what_matters)
+        self.instrument.changed.connect(self._show_what_matters)
+        self._show_what_matters()
+
+    def _show_what_matters(self) -> None:
+        self.coarse.show(self.low.value != MADE)
+        made = self.low.value != SAME_FIELDS
+        microscope = self.instrument.value == MICROSCOPE
+        for widget in (self.instrument, self.noisy, self.slices):
+            widget.visible = made
+        for widget in (self.blurred, self.blur, self.photons):
+            widget.visible = made and microscope
+
+    def degradation(self, scale: tuple[int, ...]) -> dict[str, Any]:
+        """Return what differs from the usual settings of `Degradations`.
+
+        Parameters
+        ----------
+        scale : tuple of int
+            Factor per spatial axis.
+        """
+        settings: dict[str, Any] = {}
+        if self.noisy.value != NOISY:
+            settings["noisy_share"] = self.noisy.value / 100
+        if self.slices.value and len(scale) == 3 and scale[0] > 1:
+            settings["slice_axis"] = 0
+        if self.instrument.value == MRI:
+            return settings | {
+                "bicubic": 0.0,
+                "area": 0.0,
+                "k_space": 1.0,
+                "noise": "rician",
+                "apodisation": [0.0, 0.5],
+            }
+        if self.blurred.value != BLURRED:
+            settings["point_spread_share"] = self.blurred.value / 100
+        blur = sorted((self.blur_low.value, self.blur_high.value))
+        if tuple(blur) != BLUR:
+            settings["gaussian_sigma"] = [float(v) for v in blur]
+        photons = sorted((self.photons_low.value, self.photons_high.value))
+        if tuple(photons) != PHOTONS:
+            settings["photons"] = [float(v) for v in photons]
+        return settings
+
+
+def _range(label: str, low: Widget, high: Widget, tooltip: str) -> Container:
+    between = Label(value="to")
+    both = Container(widgets=[low, between, high], layout="horizontal", labels=False, label=label)
+    both.margins = (0, 0, 0, 0)
+    both.native.layout().setStretch(0, 1)
+    both.native.layout().setStretch(2, 1)
+    for widget in (low, high):
+        widget.tooltip = tooltip
+    return both

@@ -1,0 +1,124 @@
+"""How a training goes: the lower part of the widget "Train"."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from magicgui.widgets import Container, Label, ProgressBar, PushButton, TextEdit
+from qtpy.QtCore import Qt
+
+from napari_hrsr._napari.comparison_view import ComparisonView
+from napari_hrsr._napari.controller import format_time
+from napari_hrsr._napari.training_plot import TrainingPlot
+from napari_hrsr._napari.training_record import Pictures
+from napari_hrsr.training.events import Finished, Measured, Preparing, Progress, Started
+
+_USUAL = {"loss", "psnr", "cubic_psnr", "gain", "learning_rate", "seconds", "step"}
+
+
+class TrainingProgress(Container):
+    """Bar, status, plot, pictures, warnings, and what was left out."""
+
+    def __init__(self) -> None:
+        super().__init__(labels=False)
+        self.bar = ProgressBar(min=0, max=1, value=0)
+        self.status = Label(value="")
+        self.figures = Label(value="")
+        self.warning = Label(value="")
+        self.left_out_button = PushButton(text="")
+        self.left_out = TextEdit(value="")
+        self.left_out.read_only = True
+        self.plot, self.comparison = TrainingPlot(), ComparisonView()
+        self.charts = Container(labels=False)
+        self.charts.margins = (0, 0, 0, 0)
+        self.charts.native.layout().addWidget(self.plot)
+        self.charts.native.layout().addWidget(self.comparison)
+        self.extend(
+            [
+                self.bar, self.status, self.warning, self.left_out_button, self.left_out,
+                self.figures, self.charts,
+            ]
+        )  # fmt: skip
+        self.margins = (0, 0, 0, 0)
+        for label in (self.status, self.figures, self.warning):
+            label.native.setAlignment(Qt.AlignmentFlag.AlignLeft)
+            label.native.setWordWrap(True)
+        self.left_out.native.setFixedHeight(110)
+        for widget in (self.bar, self.figures, self.warning, self.left_out_button,
+                       self.left_out, self.charts):  # fmt: skip
+            widget.visible = False
+        self.left_out_button.clicked.connect(self._turn_left_out)
+        self._text = ""
+
+    def begin(self) -> None:
+        """Clear what an earlier training left."""
+        self.plot.clear(1)
+        self.comparison.show_pictures(None)
+        self.bar.visible = True
+        self.bar.max, self.bar.value = 0, 0
+        for widget in (self.figures, self.warning, self.left_out_button, self.left_out):
+            widget.visible = False
+        self.status.value = "Starting"
+
+    def show_event(self, event: Any) -> None:
+        """Show an event of the training, or its pictures."""
+        match event:
+            case Preparing(text):
+                self.status.value = text
+            case Started():
+                self._on_start(event)
+            case Progress():
+                self._set_bar(event.step, event.steps)
+                self.plot.add_loss(event.step, event.loss)
+                left = format_time(event.seconds_left)
+                self.status.value = f"Step {event.step} of {event.steps}, {left} left"
+            case Measured():
+                self._on_measurement(event)
+            case Pictures():
+                self.comparison.show_pictures(event)
+            case Finished():
+                self._set_bar(event.step, max(self.plot.steps, event.step))
+                self.status.value = f"Finishing after {event.step} steps"
+
+    def end(self, text: str) -> None:
+        """Show how it has ended."""
+        self.bar.visible = False
+        self.status.value = text
+
+    def _on_start(self, event: Started) -> None:
+        self.charts.visible = True
+        self.plot.clear(event.steps)
+        self._set_bar(event.step, event.steps)
+        self._text = (
+            f"Learning from {event.images} images, measuring on {event.validation_images}; "
+            f"on {event.device}"
+        )
+        self.status.value = self._text
+        self.figures.visible = True
+        self.figures.value = self._text
+        number = len(event.left_out)
+        self.left_out_button.visible = number > 0
+        self.left_out.value = "\n".join(f"{name}: {reason}" for name, reason in event.left_out)
+        images = "1 image was" if number == 1 else f"{number} images were"
+        self.left_out_button.text = f"{images} left out: why?"
+
+    def _on_measurement(self, event: Measured) -> None:
+        values = event.values
+        self.plot.add_quality(event.step, values["psnr"], values["cubic_psnr"])
+        self.plot.add_loss(event.step, values["loss"])
+        lines = [
+            self._text,
+            f"PSNR {values['psnr']:.2f} dB, {values['gain']:+.2f} dB beside cubic interpolation",
+        ]
+        more = [f"{k.replace('_', ' ')} {v:.4g}" for k, v in values.items() if k not in _USUAL]
+        if more:
+            lines.append(", ".join(more))
+        self.figures.value = "\n".join(lines)
+        self.warning.visible = bool(event.warning)
+        self.warning.value = f"Warning: {event.warning}" if event.warning else ""
+
+    def _set_bar(self, done: int, total: int) -> None:
+        self.bar.max, self.bar.value = max(total, 1), done
+
+    def _turn_left_out(self) -> None:
+        self.left_out.visible = not self.left_out.visible
