@@ -21,7 +21,8 @@ from napari_hrsr.forward import ForwardModel
 
 Objective = Literal["relativistic", "cross-entropy", "hinge"]
 
-_WINDOW = 200
+WINDOW = 200
+"""Steps that are looked at for a collapse."""
 _CHANCE = {"relativistic": math.log(2), "cross-entropy": math.log(2), "hinge": 1.0}
 
 
@@ -194,10 +195,10 @@ def collapse_warning(
         If the objective is unknown.
     """
     _check(objective)
-    losses = np.array([discriminator_losses[-_WINDOW:], generator_losses[-_WINDOW:]], np.float64)
+    losses = np.array([discriminator_losses[-WINDOW:], generator_losses[-WINDOW:]], np.float64)
     if not np.isfinite(losses).all():
         return "The adversarial losses are no longer numbers: start again with lower learning rates"
-    if losses.shape[1] < _WINDOW:
+    if losses.shape[1] < WINDOW:
         return None
     mean = losses[0].mean() / _CHANCE[objective]
     if mean < 0.1:

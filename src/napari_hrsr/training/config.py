@@ -148,6 +148,11 @@ class OptimiserSettings:
         _require(self.clip > 0, "optimiser.clip", "above 0", self.clip)
 
 
+_ADVERSARIAL_WEIGHTS = (
+    "pixel", "adversarial", "feature", "consistency", "spectrum", "correlation"
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class AdversarySettings:
     """How a generator is trained against a discriminator.
@@ -159,31 +164,48 @@ class AdversarySettings:
     arguments : Mapping
         Its arguments.
     objective : str
-        ``"relativistic"`` (Jolicoeur-Martineau 2018) or ``"cross-entropy"``.
-    pixel, adversarial, feature, consistency, spectrum : float
-        Weights of the losses: distance to the truth, the discriminator's
-        opinion, distance in the discriminator's features, distance of the
-        degraded result to the measurement, distance of power spectra.
+        ``"relativistic"`` (Jolicoeur-Martineau 2018), ``"cross-entropy"`` or ``"hinge"``.
+    pixel, adversarial, feature : float
+        Weights of the distance to the truth, of the discriminator's opinion,
+        and of the distance in the discriminator's own features.
+    consistency : float
+        Weight of the distance of the recorded result to the measurement.
+    spectrum, correlation : float
+        Weights of the strength of detail (see `power_loss`) and of its being
+        in the right place (see `correlation_loss`).
     generator_rate, discriminator_rate : float
-        Learning rates of Adam.
+        Learning rates of Adam at their highest: linear warm-up, then half a
+        cosine to zero.
     betas : tuple of float
         Of Adam.
     ramp : int
-        Steps until the adversarial weight is at its highest.
+        Steps until the discriminator's opinion has its full weight.
     """
 
     discriminator: str = "unet"
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    objective: Literal["relativistic", "cross-entropy"] = "relativistic"
+    arguments: Mapping[str, Any] = field(default_factory=lambda: {"width": 16})
+    objective: Literal["relativistic", "cross-entropy", "hinge"] = "relativistic"
     pixel: float = 1.0
     adversarial: float = 0.005
-    feature: float = 0.1
+    feature: float = 0.02
     consistency: float = 1.0
-    spectrum: float = 0.0
+    spectrum: float = 0.002
+    correlation: float = 0.02
     generator_rate: float = 2e-4
     discriminator_rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
     ramp: int = 200
+
+    def __post_init__(self) -> None:
+        for name in _ADVERSARIAL_WEIGHTS:
+            value = getattr(self, name)
+            _require(math.isfinite(value) and value >= 0, f"adversary.{name}", "0 or more", value)
+        for name in ("generator_rate", "discriminator_rate"):
+            value = getattr(self, name)
+            _require(0 < value < 1, f"adversary.{name}", "between 0 and 1", value)
+        _require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "adversary.betas",
+                 "two numbers from 0 to below 1", self.betas)  # fmt: skip
+        _require(self.ramp >= 0, "adversary.ramp", "0 or more", self.ramp)
 
 
 @dataclass(frozen=True, slots=True)

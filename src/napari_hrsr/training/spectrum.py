@@ -18,7 +18,8 @@ from napari_hrsr.errors import InputError
 UPPER_HALF = (0.5, 1.0)
 """The upper half of the band, as fractions of the Nyquist frequency of the fine grid."""
 
-_SHORTEST = 16
+SHORTEST = 16
+"""Pixels that each axis of an image must have at least."""
 _FLOOR = 1e-12
 
 
@@ -123,8 +124,8 @@ def compare_rings(result: np.ndarray, truth: np.ndarray) -> RingComparison:
     if result.shape != truth.shape:
         msg = f"result and truth differ in shape: {result.shape} and {truth.shape}"
         raise InputError(msg)
-    if truth.ndim not in (2, 3) or min(truth.shape) < _SHORTEST:
-        msg = f"need 2 or 3 axes of at least {_SHORTEST} pixels, got shape {truth.shape}"
+    if truth.ndim not in (2, 3) or min(truth.shape) < SHORTEST:
+        msg = f"need 2 or 3 axes of at least {SHORTEST} pixels, got shape {truth.shape}"
         raise InputError(msg)
     first, second = _spectrum(result), _spectrum(truth)
     count = min(truth.shape) // 2
