@@ -233,6 +233,7 @@ METADATA_2D = ImageMetadata("YX", (1.0, 1.0), (0.0, 0.0), ("pixel", "pixel"))
 def test_ctrl_c_leaves_nothing(
     tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
 ) -> None:
+    before = signal.getsignal(signal.SIGINT)
     from napari_hrsr import upscale_file
 
     def interrupted(*arguments: object, **more: object) -> object:
@@ -247,7 +248,7 @@ def test_ctrl_c_leaves_nothing(
     assert done.exit_code == 130
     assert "cancelled" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == [source.name]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_a_second_ctrl_c_stops_at_once(

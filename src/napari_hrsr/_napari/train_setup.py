@@ -107,12 +107,13 @@ class TrainSetup(Container):
         self.more = CheckBox(text="More options")
         self.details = TrainingOptions(self._viewer)
         self.folder.choose_btn.text = "Choose"
-        self.basics = Container(
-            widgets=[
+        self.basics = Container(labels=True)
+        # Only what is added later gets labels of one width.
+        self.basics.extend(
+            [
                 *self.images.widgets, self.factor, self.custom, *self.network.widgets,
                 self.minutes, self.name, self.folder,
-            ],
-            labels=True,
+            ]
         )  # fmt: skip
         self.basics.margins = (0, 0, 0, 0)
         self.extend([self.basics, self.more, self.details, self.preview_button, self.preview_facts])

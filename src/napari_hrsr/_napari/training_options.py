@@ -81,13 +81,14 @@ class TrainingOptions(Container):
             "Standard deviation of the blur, in sharp pixels.")  # fmt: skip
         self.photons = _range("Photons", self.photons_low, self.photons_high,
             "Photons that white stands for in a noisy recording: fewer are noisier.")  # fmt: skip
-        super().__init__(
-            widgets=[
+        super().__init__(labels=True)
+        self.extend(
+            [
                 self.low, *self.coarse.widgets, self.instrument, self.blurred, self.blur,
                 self.noisy, self.photons, self.slices, self.colours, self.device, self.steps,
-            ],
-            labels=True,
+            ]
         )  # fmt: skip
+        self.margins = (0, 0, 0, 0)
         for combo in (self.low, self.instrument):
             narrow(combo)
         self.low.changed.connect(self._show_what_matters)

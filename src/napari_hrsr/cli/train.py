@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -195,10 +196,11 @@ def _events() -> Iterator[Callable[[Event], None]]:
 
 def _or_closed_input(asked: Callable[[], bool]) -> Callable[[], bool]:
     """Stop, too, when standard input is closed: the program that started this one is gone."""
-    closed = threading.Event()
+    closed, descriptor = threading.Event(), sys.stdin.fileno()
 
     def watch() -> None:
-        while sys.stdin.buffer.read(1):
+        # Not by sys.stdin: at its end Python waits in vain for the lock of a thread that reads.
+        while os.read(descriptor, 1024):
             pass
         closed.set()
 

@@ -12,8 +12,11 @@ which falls where invented detail takes the place of true detail.
 
 from __future__ import annotations
 
+import copy
+import statistics
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -64,7 +67,7 @@ class AdversarialTraining(TrainedNetwork):
     Raises
     ------
     InputError
-        If `TrainingConfig.adversary` is not set.
+        If `TrainingConfig.adversary` is not set, or `TrainingConfig.patience` is.
     ModelError
         If there is no such discriminator.
     """
@@ -78,6 +81,12 @@ class AdversarialTraining(TrainedNetwork):
         super().__init__(network, config)
         if config.adversary is None:
             msg = "adversarial training needs the settings of an adversary: give [adversary]"
+            raise InputError(msg)
+        if config.patience:
+            msg = (
+                "patience judges by the signal-to-noise ratio, which adversarial training gives "
+                f"up some of: set patience to 0, got {config.patience}"
+            )
             raise InputError(msg)
         self.automatic_optimization = False
         self.settings: AdversarySettings = config.adversary
@@ -101,25 +110,40 @@ class AdversarialTraining(TrainedNetwork):
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Move generator and discriminator once; see `StepBatches`."""
-        layout = LAYOUTS[self.config.ndim]
-        coarse = batch["coarse"].contiguous(memory_format=layout)
-        fine = batch["fine"]
         optimisers: Any = self.optimizers()
         for optimiser, rate in zip(optimisers, self._rates(), strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = rate
+        self.play(batch, optimisers, self.manual_backward)
+
+    def play(
+        self, batch: dict[str, Any], optimisers: Sequence[Any], backward: Callable[[Tensor], None]
+    ) -> None:
+        """Move generator and discriminator once.
+
+        Parameters
+        ----------
+        batch : dict
+            See `StepBatches`.
+        optimisers : sequence of Optimizer
+            Of the generator and of the discriminator.
+        backward : callable
+            Fills in the gradients of a loss.
+        """
+        coarse = batch["coarse"].contiguous(memory_format=LAYOUTS[self.config.ndim])
+        fine = batch["fine"]
         beside = self.interpolation(coarse)
         made = self.network(coarse, batch["noise"])
         self.discriminator.requires_grad_(False)
         loss, game = self._generator_loss(made, fine, beside, batch["instruments"])
-        self._move(self.network, optimisers[0], loss)
+        self._move(self.network, optimisers[0], loss, backward)
         self.discriminator.requires_grad_(True)
         opinion = discriminator_loss(
             self.settings.objective,
             self.discriminator(torch.cat([fine, beside], 1)),
             self.discriminator(torch.cat([made.detach(), beside], 1)),
         )
-        self._move(self.discriminator, optimisers[1], opinion)
+        self._move(self.discriminator, optimisers[1], opinion, backward)
         self.note_loss(loss)
         self._recent.append(torch.stack([opinion.detach(), game.detach()]))
 
@@ -152,9 +176,11 @@ class AdversarialTraining(TrainedNetwork):
         loss = loss + trust * (settings.adversarial * game + settings.feature * features)
         return loss, game
 
-    def _move(self, network: nn.Module, optimiser: Any, loss: Tensor) -> None:
+    def _move(
+        self, network: nn.Module, optimiser: Any, loss: Tensor, backward: Callable[[Tensor], None]
+    ) -> None:
         optimiser.zero_grad(set_to_none=True)
-        self.manual_backward(loss)
+        backward(loss)
         nn.utils.clip_grad_norm_(network.parameters(), self.config.optimiser.clip)
         optimiser.step()
 
@@ -207,3 +233,41 @@ class AdversarialTraining(TrainedNetwork):
             return {}
         fidelity = {"psnr": measure(self.averaged, self._validation)["psnr"]}
         return fidelity | measure_detail(self.averaged, self._validation)
+
+
+def adversarial_step_seconds(
+    network: nn.Module, config: TrainingConfig, batch: dict[str, Any], device: torch.device
+) -> float:
+    """Measure how long a step takes; the network itself is left as it is.
+
+    Parameters
+    ----------
+    network : Module
+        The generator.
+    config : TrainingConfig
+        With an adversary.
+    batch : dict
+        See `StepBatches`.
+    device : torch.device
+        Where.
+
+    Returns
+    -------
+    float
+        Median of the seconds of a step.
+    """
+    module = AdversarialTraining(copy.deepcopy(network), config).to(device)
+    optimisers = module.configure_optimizers()
+    batch = module.transfer_batch_to_device(batch, device, 0)
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        module.play(batch, optimisers, _backward)
+        # Reading a number waits until the device has done all that it was given.
+        module.mean_loss()
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds[2:])
+
+
+def _backward(loss: Tensor) -> None:
+    loss.backward()  # type: ignore[no-untyped-call]

@@ -26,6 +26,7 @@ from napari_hrsr.errors import (
 )
 from napari_hrsr.memory import is_out_of_memory, release_memory
 from napari_hrsr.models.spec import ModelSpec
+from napari_hrsr.training.adversary import CAUTION, AdversarialTraining
 from napari_hrsr.training.batches import StepBatches, StepSampler
 from napari_hrsr.training.checkpoints import SafeCheckpointIO, checkpoint_step
 from napari_hrsr.training.collection import ArrayItem
@@ -186,6 +187,9 @@ def make_module(
 ) -> tuple[TrainedNetwork, ModelSpec]:
     """Return what trains the network, and the facts that follow from how it is trained."""
     spec = replace(spec, trained_on=_summary(data.names))
+    if config.adversary is not None:
+        spec = replace(spec, caution=CAUTION)
+        return AdversarialTraining(network, config, data.validation), spec
     return SupervisedTraining(network, config), spec
 
 

@@ -17,6 +17,7 @@ from napari_hrsr.errors import InputError, ModelError
 from napari_hrsr.models.load import NetworkUpscaler, load_model
 from napari_hrsr.models.nets import build_network
 from napari_hrsr.models.spec import ModelSpec
+from napari_hrsr.training.adversary import adversarial_step_seconds
 from napari_hrsr.training.architectures import find_choice, make_network, measure_step_seconds
 from napari_hrsr.training.batches import (
     FIRST_PAIRS,
@@ -207,7 +208,7 @@ def build(config: TrainingConfig) -> tuple[nn.Module, ModelSpec]:
         if settings.arguments:
             arguments |= settings.arguments
             network = build_network(choice.architecture, arguments)
-    architecture, citation = choice.architecture, choice.citation
+    architecture, citation, caution = choice.architecture, choice.citation, ""
     if settings.start_from:
         model = load_model(settings.start_from)
         if not isinstance(model, NetworkUpscaler) or model.spec.weights is None:
@@ -222,6 +223,8 @@ def build(config: TrainingConfig) -> tuple[nn.Module, ModelSpec]:
             raise ModelError(msg)
         network = model.network.train().requires_grad_(True)
         architecture, arguments, citation = spec.architecture, dict(spec.arguments), spec.citation
+        # What was learned from an adversary is not unlearned for certain.
+        caution = spec.caution
     return network, ModelSpec(
         name=settings.name,
         title=settings.title or settings.name,
@@ -235,6 +238,7 @@ def build(config: TrainingConfig) -> tuple[nn.Module, ModelSpec]:
         noise_input=bool(arguments.get("noise_input", False)),
         licence=settings.licence,
         citation=citation,
+        caution=caution,
     )
 
 
@@ -305,11 +309,14 @@ def _step_seconds(
     before = torch.get_num_threads()
     torch.set_num_threads(config.threads or before)
     try:
-        computing = _network_seconds(config, network, device)
         batches = StepBatches(data.make_pair, replace(config, steps=1))
         start = time.perf_counter()
-        batches[0]
+        batch = batches[0]
         making = time.perf_counter() - start
+        if config.adversary is None:
+            computing = _network_seconds(config, network, device)
+        else:
+            computing = adversarial_step_seconds(network, config, batch, device)
         drawing = -time.perf_counter()
         batches[0]
         drawing += time.perf_counter()
