@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 from skimage import data
 
 from napari_hrsr.noise_level import estimate_noise
@@ -25,6 +26,44 @@ def test_pure_noise_is_measured_exactly():
     assert estimate_noise(noise) == pytest.approx(3, rel=0.03)
 
 
+@pytest.mark.parametrize("offset", [-1e6, 1e6])
+def test_a_high_offset_does_not_swallow_the_noise(offset):
+    noise = np.random.default_rng(0).normal(offset, 1, (400, 400))
+    assert estimate_noise(noise) == pytest.approx(1, rel=0.03)
+
+
+@pytest.mark.parametrize("name", ["camera", "moon", "coins"])
+@pytest.mark.parametrize("photons", [50, 500])
+def test_of_photon_noise_the_root_mean_square_is_found(name, photons):
+    # Mostly dark, so that the noise of a typical pixel is far below that of the bright ones.
+    clean = (getattr(data, name)()[:256, :256] / 255.0) ** 3
+    noisy = np.random.default_rng(0).poisson(clean * photons) / photons
+    expected = np.sqrt(np.mean(clean / photons))
+    assert estimate_noise(noisy) == pytest.approx(expected, rel=0.2)
+
+
+def test_texture_that_fills_the_plane_is_told_from_noise():
+    # Binned and blurred: detail everywhere, but less of it at the highest frequencies.
+    texture = gaussian_filter(data.gravel().astype(float), 1.5)[::2, ::2]
+    assert estimate_noise(texture) < 0.03 * texture.std()
+    noisy = texture + np.random.default_rng(0).normal(0, 5, texture.shape)
+    assert estimate_noise(noisy) == pytest.approx(5, rel=0.1)
+
+
+def test_padding_and_saturation_are_left_out():
+    plane = np.random.default_rng(0).normal(10, 2, (300, 300))
+    plane[:, :150] = 0
+    plane[200:, 200:] = 100
+    assert estimate_noise(plane) == pytest.approx(2, rel=0.1)
+
+
+def test_a_few_hot_pixels_do_not_pass_for_noise():
+    rng = np.random.default_rng(0)
+    plane = rng.normal(100, 1, (400, 400))
+    plane[rng.random(plane.shape) < 1e-4] += 1000
+    assert estimate_noise(plane) == pytest.approx(1, rel=0.1)
+
+
 def test_clean_structure_is_not_reported_as_noise():
     y, x = np.mgrid[:200, :200]
     blobs = np.exp(-((x % 40 - 20) ** 2 + (y % 40 - 20) ** 2) / 50.0)
@@ -39,6 +78,8 @@ def test_flat_tiny_and_broken_planes_have_no_noise():
     assert estimate_noise(np.full((50, 50), 7, np.uint16)) == 0
     assert estimate_noise(np.ones((6, 100))) == 0
     assert estimate_noise(np.full((20, 20), np.nan)) == 0
+    assert estimate_noise(np.zeros((10, 10))) == 0
+    assert estimate_noise(np.zeros((3, 20, 20))) == 0
 
 
 def test_pixels_that_are_not_finite_are_left_out():
