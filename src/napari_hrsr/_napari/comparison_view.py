@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from qtpy.QtCore import QRect, QSize, Qt
-from qtpy.QtGui import QImage, QPainter, QPaintEvent, QPalette
+from qtpy.QtGui import QImage, QPainter, QPaintEvent, QPalette, QResizeEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from napari_hrsr._napari.training_record import KINDS, Pictures
@@ -25,9 +25,7 @@ class ComparisonView(QWidget):
         super().__init__(parent)
         self.pictures: Pictures | None = None
         self._images: dict[str, QImage] = {}
-        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
-        policy.setHeightForWidth(True)
-        self.setSizePolicy(policy)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setMinimumWidth(240)
         self.setToolTip(
             "A part of an image that is not learned from: as it was recorded in low resolution, "
@@ -40,31 +38,36 @@ class ComparisonView(QWidget):
         self._images = {}
         if pictures is not None:
             self._images = {kind: to_image(getattr(pictures, kind)) for kind in KINDS}
-        self.updateGeometry()
+        self._fit_height()
         self.update()
 
-    def hasHeightForWidth(self) -> bool:
-        """Tell that the height follows from the width."""
-        return True
+    def sizeHint(self) -> QSize:
+        """Return the width at which it reads well, and the height of two rows for it."""
+        width = max(self.width(), self.minimumWidth())
+        return QSize(width, 2 * (self._height(width) + self._caption() + _GAP))
 
-    def heightForWidth(self, width: int) -> int:
-        """Return the height of two rows of pictures and captions."""
+    def resizeEvent(self, event: QResizeEvent | None) -> None:
+        """Let the height follow from the width."""
+        if event is not None and event.oldSize().width() != event.size().width():
+            self._fit_height()
+
+    def _fit_height(self) -> None:
+        self.setFixedHeight(self.sizeHint().height())
+
+    def _height(self, width: int) -> int:
+        """Return the height of one picture."""
         ratio = 1.0
         if self.pictures is not None:
             rows, columns = self.pictures.truth.shape[:2]
             ratio = rows / columns
-        return 2 * (round((width - _GAP) / 2 * ratio) + self._caption() + _GAP)
-
-    def sizeHint(self) -> QSize:
-        """Return the size at which it reads well."""
-        return QSize(320, self.heightForWidth(320))
+        return round((width - _GAP) / 2 * ratio)
 
     def paintEvent(self, event: QPaintEvent | None) -> None:
         """Draw pictures and captions."""
         painter = QPainter(self)
         caption = self._caption()
         width = (self.width() - _GAP) // 2
-        height = self.heightForWidth(self.width()) // 2 - caption - _GAP
+        height = self._height(self.width())
         text = self.palette().color(QPalette.ColorRole.WindowText)
         for number, kind in enumerate(KINDS):
             left = (number % 2) * (width + _GAP)

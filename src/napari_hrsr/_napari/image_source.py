@@ -13,6 +13,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QListWidget, QListWidgetItem
 
 from napari_hrsr._napari.choices import is_image
+from napari_hrsr._napari.fitting import wrap
 from napari_hrsr._napari.training_images import is_learnable
 
 if TYPE_CHECKING:
@@ -49,8 +50,9 @@ class LayerTicks(QListWidget):
             item.setCheckState(Qt.CheckState.Checked if tick else Qt.CheckState.Unchecked)
             self.addItem(item)
         self.blockSignals(blocked)
-        rows = min(max(len(self._layers), 1), _ROWS_SHOWN)
-        self.setFixedHeight(rows * max(20, self.sizeHintForRow(0)) + 2 * self.frameWidth() + 6)
+        rows = min(max(len(self._layers), 2), _ROWS_SHOWN)
+        row = max(self.fontMetrics().height(), self.sizeHintForRow(0))
+        self.setFixedHeight(rows * row + 2 * self.frameWidth() + 6)
 
     def ticked(self) -> list[Any]:
         """Return the layers that are ticked, in their order."""
@@ -113,7 +115,7 @@ class ImageSource:
         )
         self.count = Label(label="", value="")
         self.files.choose_btn.text = self.folder.choose_btn.text = "Choose"
-        self.count.native.setAlignment(Qt.AlignmentFlag.AlignLeft)
+        wrap(self.count)
         self.widgets = [self.kind, self.layers, self.files, self.folder, self.count]
         self.kind.changed.connect(self._on_change)
         self.files.changed.connect(self._on_change)

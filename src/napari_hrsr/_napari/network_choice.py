@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from magicgui.widgets import CheckBox, ComboBox, Label
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox
 
 from napari_hrsr._napari.controller import format_time
+from napari_hrsr._napari.fitting import narrow, wrap
 from napari_hrsr._napari.network_speed import Answer, NetworkSpeed, Question
 from napari_hrsr._napari.training_names import format_count, format_step
 from napari_hrsr.errors import InputError
@@ -57,8 +56,7 @@ class NetworkChoice:
             self.start_from, self.network, self.facts, self.adversarial, self.caution,
         ]  # fmt: skip
         for label in (self.facts, self.caution):
-            label.native.setAlignment(Qt.AlignmentFlag.AlignLeft)
-            label.native.setWordWrap(True)
+            wrap(label)
         for combo in (self.start_from, self.network):
             narrow(combo)
         self.caution.visible = False
@@ -158,7 +156,8 @@ class NetworkChoice:
         chosen = self.network.value
         with self.network.changed.blocked():
             self.network.choices = [
-                (f"{title}, {format_count(count)}", key) for key, title, count in networks
+                (f"{title.replace(' (default)', '')}, {format_count(count)}", key)
+                for key, title, count in networks
             ]
             self.network.value = chosen
 
@@ -189,11 +188,3 @@ class NetworkChoice:
             self.caution.value = "Results will be marked: not for measurement."
         else:
             self.caution.value = "Train a model without this first, then choose it at 'Start from'."
-
-
-def narrow(combo: ComboBox) -> None:
-    """Let long names not widen the dock at the picture's cost."""
-    combo.native.setSizeAdjustPolicy(
-        QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-    )
-    combo.native.setMinimumContentsLength(18)

@@ -16,12 +16,12 @@ from magicgui.widgets import (
     PushButton,
 )
 from psygnal import Signal
-from qtpy.QtCore import Qt
 
 from napari_hrsr._napari.degradation_preview import DegradationPreview, sample_centre
 from napari_hrsr._napari.degradation_sample import Sample
+from napari_hrsr._napari.fitting import narrow, wrap
 from napari_hrsr._napari.image_source import ImageSource
-from napari_hrsr._napari.network_choice import NetworkChoice, narrow
+from napari_hrsr._napari.network_choice import NetworkChoice
 from napari_hrsr._napari.training_images import layer_image
 from napari_hrsr._napari.training_names import (
     CUSTOM,
@@ -89,7 +89,7 @@ class TrainSetup(Container):
             tooltip="How long to train. The longer, the better; stopping earlier is fine.",
         )
         self.name = LineEdit(
-            label="Model name",
+            label="Name",
             tooltip="Letters, digits, '-', '_' and '.'. The finished model is listed by it.",
         )
         self.folder = FileEdit(
@@ -118,8 +118,7 @@ class TrainSetup(Container):
         self.basics.margins = (0, 0, 0, 0)
         self.extend([self.basics, self.more, self.details, self.preview_button, self.preview_facts])
         self.margins = (0, 0, 0, 0)
-        self.preview_facts.native.setAlignment(Qt.AlignmentFlag.AlignLeft)
-        self.preview_facts.native.setWordWrap(True)
+        wrap(self.preview_facts)
         narrow(self.factor)
         self.preview_facts.visible = False
         self.details.visible = False

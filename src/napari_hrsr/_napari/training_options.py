@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label, SpinBox, Widget
 
+from napari_hrsr._napari.fitting import narrow
 from napari_hrsr._napari.image_source import ImageSource
-from napari_hrsr._napari.network_choice import narrow
 
 if TYPE_CHECKING:
     import napari

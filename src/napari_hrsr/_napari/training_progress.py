@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from magicgui.widgets import Container, Label, ProgressBar, PushButton, TextEdit
-from qtpy.QtCore import Qt
 
 from napari_hrsr._napari.comparison_view import ComparisonView
 from napari_hrsr._napari.controller import format_time
+from napari_hrsr._napari.fitting import wrap
 from napari_hrsr._napari.training_plot import TrainingPlot
 from napari_hrsr._napari.training_record import Pictures
 from napari_hrsr.training.events import Finished, Measured, Preparing, Progress, Started
@@ -41,8 +41,7 @@ class TrainingProgress(Container):
         )  # fmt: skip
         self.margins = (0, 0, 0, 0)
         for label in (self.status, self.figures, self.warning):
-            label.native.setAlignment(Qt.AlignmentFlag.AlignLeft)
-            label.native.setWordWrap(True)
+            wrap(label)
         self.left_out.native.setFixedHeight(110)
         for widget in (self.bar, self.figures, self.warning, self.left_out_button,
                        self.left_out, self.charts):  # fmt: skip
@@ -108,7 +107,7 @@ class TrainingProgress(Container):
         self.plot.add_loss(event.step, values["loss"])
         lines = [
             self._text,
-            f"PSNR {values['psnr']:.2f} dB, {values['gain']:+.2f} dB beside cubic interpolation",
+            f"PSNR {values['psnr']:.2f} dB, {values['gain']:+.2f} dB over cubic interpolation",
         ]
         more = [f"{k.replace('_', ' ')} {v:.4g}" for k, v in values.items() if k not in _USUAL]
         if more:
