@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from skimage import data
 from skimage.io import imsave
 
-from napari_hrsr.errors import CancelledError, InputError, ModelError, TrainingError
+from napari_hrsr.errors import CancelledError, HrsrError, InputError, TrainingError
 from napari_hrsr.models.load import load_model
 from napari_hrsr.training import watching
 from napari_hrsr.training.checkpoints import checkpoint_step
@@ -176,8 +176,8 @@ def test_training_goes_on_from_a_model(tmp_path, config):
     measured = next(e for e in events if isinstance(e, Measured))
     # A network from nothing would be near cubic interpolation after so few steps.
     assert measured.values["psnr"] > float(first["psnr"]) - 0.3
-    wrong = replace(config, scale=(3, 3), batch=2, patch=8, pairs=4, largest=63)
-    with pytest.raises(ModelError, match="factor"):
+    wrong = replace(config, scale=(2, 2, 2), batch=2, patch=8, pairs=4, largest=64)
+    with pytest.raises(HrsrError, match="3D"):
         run_training(wrong, tmp_path / "third")
     assert not (tmp_path / "third").exists()
 

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 from napari_hrsr.devices import resolve_device
-from napari_hrsr.errors import InputError, ModelError
-from napari_hrsr.models.load import NetworkUpscaler, load_model
+from napari_hrsr.errors import InputError
 from napari_hrsr.models.nets import build_network
 from napari_hrsr.models.spec import ModelSpec
 from napari_hrsr.training.adversary import adversarial_step_seconds
@@ -38,6 +37,7 @@ from napari_hrsr.training.config import TrainingConfig
 from napari_hrsr.training.pairs import PairCollection, open_pairs, split_pairs
 from napari_hrsr.training.split import find_split_folders, split_collection
 from napari_hrsr.training.validation import ValidationImage, validation_images
+from napari_hrsr.training.warm_start import start_from_model
 
 _LEAST_STEPS = 20
 _FASTER = 0.85
@@ -210,18 +210,9 @@ def build(config: TrainingConfig) -> tuple[nn.Module, ModelSpec]:
             network = build_network(choice.architecture, arguments)
     architecture, citation, caution = choice.architecture, choice.citation, ""
     if settings.start_from:
-        model = load_model(settings.start_from)
-        if not isinstance(model, NetworkUpscaler) or model.spec.weights is None:
-            msg = f"{settings.start_from} has no weights to start from"
-            raise ModelError(msg)
-        spec = model.spec
-        if spec.scale != config.scale or spec.channels != config.channels:
-            msg = (
-                f"{settings.start_from} has factor {spec.scale} and {spec.channels} channels, "
-                f"the run has {config.scale} and {config.channels}: they must agree"
-            )
-            raise ModelError(msg)
-        network = model.network.train().requires_grad_(True)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)
+            network, spec = start_from_model(config)
         architecture, arguments, citation = spec.architecture, dict(spec.arguments), spec.citation
         # What was learned from an adversary is not unlearned for certain.
         caution = spec.caution
