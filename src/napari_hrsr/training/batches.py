@@ -25,6 +25,7 @@ from napari_hrsr.training.config import TrainingConfig
 from napari_hrsr.training.degrade import degrade
 from napari_hrsr.training.pairs import PairedImage
 from napari_hrsr.training.patches import Batch, Pair, draw_batch, make_pair
+from napari_hrsr.training.staining import stained
 
 FIRST_PAIRS = 24
 """Pairs alive at the first step."""
@@ -142,6 +143,8 @@ def degraded_pair(
         Source of randomness.
     """
     fine = image.read(window)
+    if image.channels < config.channels:
+        fine = stained(fine, rng)
     degradation = config.degradation.draw(rng, config.scale)
     coarse = degrade(fine, degradation, rng)
     return make_pair(coarse, fine, ndim=config.ndim, instrument=degradation.instrument)

@@ -21,6 +21,7 @@ def model_card(
     names: Sequence[str],
     left_out: Sequence[LeftOut],
     values: Mapping[str, float],
+    section: str = "",
 ) -> str:
     """Write the card.
 
@@ -36,6 +37,8 @@ def model_card(
         Images that were not used.
     values : Mapping
         The last measurement.
+    section : str
+        Markdown that comes after the gain.
 
     Returns
     -------
@@ -67,6 +70,7 @@ def model_card(
         "Images of another kind, or recorded in another way, can gain less or lose. The network",
         "restores what is likely from images like those below; it does not measure.",
         "",
+        *([section, ""] if section else []),
         "## Trained on",
         "",
         *(f"- {name}" for name in names[:_MOST_NAMES]),
@@ -86,4 +90,6 @@ def _without_folders(config: TrainingConfig) -> dict[str, Any]:
     for name in ("images", "coarse", "unpaired", "validation", "validation_coarse"):
         values["data"][name] = [Path(item).name for item in values["data"][name]]
     values["model"]["start_from"] = Path(values["model"]["start_from"]).name
+    if "teacher" in values:
+        values["teacher"]["model"] = Path(values["teacher"]["model"]).name
     return values

@@ -50,6 +50,9 @@ class DataSettings:
         and sharper in their pixels.
     resize : float
         Factor, up to 1, by which images are made smaller before use.
+    stained : bool
+        Where colours are learned, learn from grey images too, coloured as
+        stained tissue would be (see `napari_hrsr.training.staining`).
     """
 
     images: tuple[str, ...] = ()
@@ -63,6 +66,7 @@ class DataSettings:
     minimum: int = 48
     binned: bool = True
     resize: float = 1.0
+    stained: bool = False
 
     def __post_init__(self) -> None:
         _require(0 < self.validation_share <= 0.5, "data.validation_share", "above 0, up to 0.5",
@@ -209,6 +213,31 @@ class AdversarySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TeacherSettings:
+    """From which larger model a small network learns, beside the truth.
+
+    Attributes
+    ----------
+    model : str
+        Name or file of a trained model of the same factor and channels.
+    weight : float
+        Share of the distance to the teacher's result in the loss, above 0 and
+        up to 1; the rest is the distance to the truth.
+    sha256 : str
+        Digest of the teacher's weights, written when a run starts: a run goes
+        on with the teacher that it began with, or not at all.
+    """
+
+    model: str = ""
+    weight: float = 0.5
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        _require(bool(self.model), "teacher.model", "the name or the file of a model", self.model)
+        _require(0 < self.weight <= 1, "teacher.weight", "above 0, up to 1", self.weight)
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingConfig:
     """Everything a run depends on; written into its folder.
 
@@ -277,8 +306,12 @@ class TrainingConfig:
     model: ModelSettings = field(default_factory=ModelSettings)
     optimiser: OptimiserSettings = field(default_factory=OptimiserSettings)
     adversary: AdversarySettings | None = None
+    teacher: TeacherSettings | None = None
 
     def __post_init__(self) -> None:
+        if self.adversary is not None and self.teacher is not None:
+            msg = "a run learns from an adversary or from a teacher: give [adversary] or [teacher]"
+            raise InputError(msg)
         fits = len(self.scale) in (2, 3) and all(1 <= k <= LARGEST_FACTOR for k in self.scale)
         _require(fits, "scale", f"2 or 3 factors from 1 to {LARGEST_FACTOR}", self.scale)
         _require(self.channels in (1, 3), "channels", "1 or 3", self.channels)
@@ -334,6 +367,9 @@ def read_config(path: str | Path) -> TrainingConfig:
         for name in ("images", "coarse", "unpaired", "validation", "validation_coarse"):
             if isinstance(data.get(name), list):
                 data[name] = [str(path.parent / str(item)) for item in data[name]]
+    teacher = values.get("teacher", {})
+    if isinstance(teacher, dict) and str(teacher.get("model", "")).endswith(".safetensors"):
+        teacher["model"] = str(path.parent / str(teacher["model"]))
     return config_from_dict(values)
 
 

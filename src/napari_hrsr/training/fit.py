@@ -35,6 +35,7 @@ from napari_hrsr.training.events import Finished, Preparing, Report, Started
 from napari_hrsr.training.module import SupervisedTraining, TrainedNetwork
 from napari_hrsr.training.preparing import TrainingData, build, open_data, settle
 from napari_hrsr.training.run_folder import RunFolder
+from napari_hrsr.training.teacher import DistilledTraining, with_teacher_digest
 from napari_hrsr.training.watching import Watcher
 
 EPOCH_STEPS = 50
@@ -87,6 +88,7 @@ def run_training(
         tell(Preparing("Opening images"))
         data = open_data(config, arrays, asked)
         network, spec = build(config)
+        config = with_teacher_digest(config)
         tell(Preparing("Measuring the speed of this machine"))
         config = settle(config, network, data)
         place.create(config)
@@ -190,6 +192,9 @@ def make_module(
     if config.adversary is not None:
         spec = replace(spec, caution=CAUTION)
         return AdversarialTraining(network, config, data.validation), spec
+    if config.teacher is not None:
+        taught = DistilledTraining(network, config, data.validation)
+        return taught, taught.facts(spec)
     return SupervisedTraining(network, config), spec
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from napari_hrsr.models.spec import ModelSpec
 from napari_hrsr.training.config import OptimiserSettings, TrainingConfig
 from napari_hrsr.training.losses import combined
 
@@ -107,6 +109,20 @@ class TrainedNetwork(pl.LightningModule):
 
     def warning(self) -> str:
         """Return a sentence for people if the training goes wrong, else nothing."""
+        return ""
+
+    def card_section(self, spec: ModelSpec, values: Mapping[str, float], size: int) -> str:
+        """Return what the model card says beside the usual, as Markdown.
+
+        Parameters
+        ----------
+        spec : ModelSpec
+            Facts of the model.
+        values : Mapping
+            The last measurement.
+        size : int
+            Bytes of the file of the model.
+        """
         return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -36,6 +37,7 @@ from napari_hrsr.training.collection import (
 from napari_hrsr.training.config import TrainingConfig
 from napari_hrsr.training.pairs import PairCollection, open_pairs, split_pairs
 from napari_hrsr.training.split import find_split_folders, split_collection
+from napari_hrsr.training.teacher import teacher_seconds
 from napari_hrsr.training.validation import ValidationImage, validation_images
 from napari_hrsr.training.warm_start import start_from_model
 
@@ -104,11 +106,11 @@ def open_data(
         if folders is not None:
             items, held = [folders[0]], [folders[1]]
 
-    def opened(chosen: list[object]) -> Collection:
+    def opened(chosen: list[object], channels: int = config.channels) -> Collection:
         return open_collection(
             chosen,
             ndim=config.ndim,
-            channels=config.channels,
+            channels=channels,
             axes=config.data.axes or None,
             minimum=max(config.data.minimum, 2 * max(config.scale)),
             leave_out=config.data.leave_out,
@@ -116,7 +118,10 @@ def open_data(
             cancelled=cancelled,
         )
 
-    collection = opened(items)
+    if config.data.stained and config.channels > 1:
+        collection = _with_grey(opened(items, channels=1), lambda: opened(items))
+    else:
+        collection = opened(items)
     training, left_out = collection.images, collection.left_out
     if held:
         others = opened(held)
@@ -135,6 +140,16 @@ def open_data(
         left_out,
         _open_unpaired(config),
     )
+
+
+def _with_grey(every: Collection, open_colours: Callable[[], Collection]) -> Collection:
+    """Return the images with colours where they have some, and grey where they have none."""
+    with contextlib.suppress(InputError):
+        colours = open_colours().images
+        files = {image.file for image in colours}
+        grey = (image for image in every.images if image.file not in files)
+        return replace(every, images=(*colours, *grey))
+    return every
 
 
 def _open_paired(config: TrainingConfig) -> TrainingData:
@@ -308,6 +323,8 @@ def _step_seconds(
             computing = _network_seconds(config, network, device)
         else:
             computing = adversarial_step_seconds(network, config, batch, device)
+        if config.teacher is not None:
+            computing += teacher_seconds(config.teacher, batch, device)
         drawing = -time.perf_counter()
         batches[0]
         drawing += time.perf_counter()

@@ -50,6 +50,8 @@ class Choices:
         And all others: see `TrainingConfig`.
     adversarial : bool
         Train against a discriminator with its usual settings.
+    teacher, teacher_weight : str and float, or None
+        See `TeacherSettings`.
     """
 
     images: tuple[str | Path, ...] = ()
@@ -70,6 +72,8 @@ class Choices:
     device: str | None = None
     devices: int | None = None
     adversarial: bool = False
+    teacher: str | None = None
+    teacher_weight: float | None = None
 
 
 _PATHS = ("images", "coarse", "validation", "unpaired")
@@ -104,7 +108,10 @@ def configure(choices: Choices) -> TrainingConfig:
     for name in _MODEL:
         if said[name]:
             values["model"][name] = said[name]
-    _follow_model(values, choices)
+    start = values["model"]["start_from"]
+    if start:
+        values["model"]["start_from"] = _follow_model(values, choices, start, "start from")
+    _follow_teacher(values, choices)
     for name in _RUN:
         if said[name] is not None:
             values[name] = said[name]
@@ -123,24 +130,33 @@ def configure(choices: Choices) -> TrainingConfig:
     return config_from_dict(values)
 
 
-def _follow_model(values: dict[str, Any], choices: Choices) -> None:
-    """Take factor and channels from the model to start from, unless they were said."""
-    start = values["model"]["start_from"]
-    if not start:
-        return
-    path = Path(start)
+def _follow_model(values: dict[str, Any], choices: Choices, model: str, what: str) -> str:
+    """Take factor and channels from a model, unless they were said; return it for any folder."""
+    path = Path(model)
     if path.suffix == ".safetensors":
-        values["model"]["start_from"] = str(path.absolute())
         if not path.exists():
-            msg = f"there is no model {path} to start from"
+            msg = f"there is no model {path} to {what}"
             raise InputError(msg)
-        spec = parse_spec(path.name, read_header(path))
+        spec, model = parse_spec(path.name, read_header(path)), str(path.absolute())
     else:
-        spec = find_spec(start)
+        spec = find_spec(model)
     if choices.scale is None:
         values["scale"] = list(spec.scale)
     if choices.channels is None:
         values["channels"] = spec.channels
+    return model
+
+
+def _follow_teacher(values: dict[str, Any], choices: Choices) -> None:
+    if choices.teacher:
+        values["teacher"] = {**values.get("teacher", {}), "model": choices.teacher, "sha256": ""}
+    if "teacher" not in values:
+        return
+    if choices.teacher_weight is not None:
+        values["teacher"]["weight"] = choices.teacher_weight
+    # The student has the teacher's factor, and may start from a model of another one.
+    model = values["teacher"]["model"]
+    values["teacher"]["model"] = _follow_model(values, choices, model, "learn from")
 
 
 def start_run(

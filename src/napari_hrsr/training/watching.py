@@ -138,7 +138,10 @@ class Watcher(pl.Callback):
         gains = {"validation images": round(values["gain"], 2)}
         spec = replace(self._spec, gains=gains)
         save_model(module.averaged, spec, self._folder.model)
-        card = model_card(spec, module.config, self._data.names, self._data.left_out, values)
+        section = module.card_section(spec, values, self._folder.model.stat().st_size)
+        card = model_card(
+            spec, module.config, self._data.names, self._data.left_out, values, section
+        )
         self._folder.card.write_text(card, "utf-8")
 
     def _stalled(self, patience: int) -> bool:
