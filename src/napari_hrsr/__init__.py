@@ -16,6 +16,8 @@ _PUBLIC = {
     "HrsrError": "errors",
     "ModelSpec": "models.spec",
     "Upscaler": "models.spec",
+    "distill": "training.distill",
+    "export_model": "training.export",
     "list_models": "models.catalog",
     "load_model": "models.load",
     "train": "training.start",
@@ -30,6 +32,8 @@ __all__ = [
     "ModelSpec",
     "Upscaler",
     "__version__",
+    "distill",
+    "export_model",
     "list_models",
     "load_model",
     "train",
@@ -45,6 +49,8 @@ if TYPE_CHECKING:
     from napari_hrsr.models.catalog import list_models
     from napari_hrsr.models.load import load_model
     from napari_hrsr.models.spec import ModelSpec, Upscaler
+    from napari_hrsr.training.distill import distill
+    from napari_hrsr.training.export import export_model
     from napari_hrsr.training.start import train
 
 

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -94,8 +94,18 @@ def resolve_device(device: str = "auto") -> torch.device:
     return resolved
 
 
-def resolve_precision(precision: str, spec: ModelSpec) -> torch.dtype:
+def resolve_precision(precision: str, spec: ModelSpec, device: torch.device) -> torch.dtype:
     """Turn a name into a data type that the model allows.
+
+    Parameters
+    ----------
+    precision : str
+        ``"auto"`` (the model's own, where the device is faster in it, else
+        float32), or a key of `PRECISIONS`.
+    spec : ModelSpec
+        The model.
+    device : torch.device
+        Where it runs.
 
     Raises
     ------
@@ -103,7 +113,8 @@ def resolve_precision(precision: str, spec: ModelSpec) -> torch.dtype:
         If the name is unknown or the model does not run in that precision.
     """
     if precision == "auto":
-        return torch.float32
+        own = PRECISIONS.get(spec.precision, torch.float32)
+        return own if is_fast(device, own) else torch.float32
     if precision not in PRECISIONS:
         msg = f"unknown precision {precision!r}: use auto, {', '.join(PRECISIONS)}"
         raise DeviceError(msg)
@@ -111,6 +122,28 @@ def resolve_precision(precision: str, spec: ModelSpec) -> torch.dtype:
         msg = f"model {spec.name!r} runs in {', '.join(spec.dtypes)}, not in {precision}"
         raise DeviceError(msg)
     return PRECISIONS[precision]
+
+
+def is_fast(device: torch.device, dtype: torch.dtype) -> bool:
+    """Tell whether a device computes at least as fast in a precision as in float32.
+
+    Processors without instructions of their own for 16 bits imitate them, many
+    times slower.
+    """
+    if dtype == torch.float32:
+        return True
+    if device.type == "cuda":
+        return dtype == torch.float16 or torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "mps":
+        return dtype == torch.float16
+    names = {
+        torch.bfloat16: ("avx512_bf16", "amx_bf16"),
+        torch.float16: ("avx512_fp16", "amx_fp16"),
+    }
+    # Not in every version of torch.
+    ask: Callable[[], dict[str, object]] = getattr(torch.cpu, "get_capabilities", dict)
+    present = ask()
+    return any(present.get(name, False) for name in names.get(dtype, ()))
 
 
 def choose_tile(

@@ -153,7 +153,7 @@ def plan_job(
     spans = _check_region(region, shape, roles)
     spatial = roles.pick_spatial(shape)
     place = resolve_device(device)
-    precise = resolve_precision(precision, spec)
+    precise = resolve_precision(precision, spec, place)
     bounds = [spans[axis] for axis in roles.spatial]
     extent = [stop - start for start, stop in bounds]
     chosen = choose_tile(spec, extent, place) if tile is None else check_tile(tile, spec.ndim)

@@ -1,4 +1,4 @@
-"""The command line: ``napari-hrsr upscale | train | models | demo``.
+"""The command line: ``napari-hrsr upscale | train | distill | export | models | demo``.
 
 torch and everything that needs it are imported inside the commands, so that
 ``--help`` and ``models`` answer at once.
@@ -11,6 +11,8 @@ from typing import Annotated
 import typer
 
 from napari_hrsr.cli.demo import demo
+from napari_hrsr.cli.distill import distill
+from napari_hrsr.cli.export import export
 from napari_hrsr.cli.models import models
 from napari_hrsr.cli.train import train
 from napari_hrsr.cli.upscale import upscale
@@ -35,7 +37,7 @@ def _main(
         raise typer.Exit
 
 
-for _command in (upscale, train, models, demo):
+for _command in (upscale, train, distill, export, models, demo):
     app.command()(_command)
 
 

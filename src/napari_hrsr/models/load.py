@@ -17,6 +17,7 @@ from napari_hrsr.errors import ModelError, ModelFileError
 from napari_hrsr.models.catalog import LARGEST_FACTOR, WEIGHTS_FOLDER, find_spec
 from napari_hrsr.models.header import parse_spec
 from napari_hrsr.models.nets import build_network
+from napari_hrsr.models.quantised import restore
 from napari_hrsr.models.spec import ModelSpec, Upscaler, Weights
 
 _LARGEST_FILE = 8 * 2**30
@@ -131,7 +132,8 @@ def _build_for_weights(spec: ModelSpec, content: bytes) -> nn.Module:
         with torch.device("meta"):
             outline = build_network(spec.architecture, spec.arguments)
         size = sum(weight.numel() for weight in outline.parameters())
-        if 2 * size > len(content):
+        # A stored number takes a byte or more.
+        if size > len(content):
             msg = f"{name} is too small for its network of {size} numbers, or it is cut off"
             raise ModelFileError(msg)
         network = build_network(spec.architecture, spec.arguments)
@@ -161,6 +163,7 @@ def _fill(network: nn.Module, name: str, content: bytes) -> None:
     except (SafetensorError, ValueError) as error:
         msg = f"{name} is damaged: {error}"
         raise ModelFileError(msg) from None
+    tensors = restore(name, tensors)
     for key, tensor in tensors.items():
         if tensor.dtype not in _DTYPES:
             msg = f"{name}: tensor {key!r} has type {tensor.dtype}, expected floating point"

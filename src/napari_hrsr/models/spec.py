@@ -70,6 +70,9 @@ class ModelSpec:
         values are passed as they are.
     dtypes : tuple of str
         Precisions in which the network may run, ``"float32"`` first.
+    precision : str
+        What ``"auto"`` computes in, on devices that are faster in it than in
+        ``"float32"``; chosen when a model is exported.
     noise_input : bool
         Whether the network takes a noise level beside the image.
     weights : Weights or None
@@ -102,6 +105,7 @@ class ModelSpec:
     value_range: tuple[float, float] = (0.0, 1.0)
     normalisation: Normalisation = "percentile"
     dtypes: tuple[str, ...] = ("float32", "bfloat16", "float16")
+    precision: str = "float32"
     noise_input: bool = False
     weights: Weights | None = None
     licence: str = "BSD-3-Clause"
@@ -120,6 +124,9 @@ class ModelSpec:
             if value is not None and len(value) != self.ndim:
                 msg = f"{name} of model {self.name!r} must have {self.ndim} entries, got {value!r}"
                 raise ValueError(msg)
+        if self.precision not in ("float32", *self.dtypes):
+            msg = f"precision of model {self.name!r} must be one of {self.dtypes}"
+            raise ValueError(msg)
 
 
 def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def configure(choices: Choices) -> TrainingConfig:
     for name in _RUN:
         if said[name] is not None:
             values[name] = said[name]
-    if choices.scale is not None and choices.scale != config.scale:
+    if tuple(values["scale"]) != config.scale:
         # What was chosen for another number of axes is chosen anew.
         for name in ("batch", "patch", "pairs", "largest", "transpose_axes"):
             values.pop(name, None)
@@ -340,13 +340,13 @@ def train(
     >>> model = napari_hrsr.train("sharp images", minutes=10, name="yeast")  # doctest: +SKIP
     >>> upscaled = napari_hrsr.upscale(image, "yeast")  # doctest: +SKIP
     """
-    paths, arrays = _sorted(images, axes)
+    paths, arrays = sort_images(images, axes)
     if isinstance(scale, int):
         scale = (scale, scale)
     choices = Choices(
         images=paths,
-        coarse=_sorted(coarse, axes)[0],
-        validation=_sorted(validation, axes)[0],
+        coarse=sort_images(coarse, axes)[0],
+        validation=sort_images(validation, axes)[0],
         axes=axes,
         config=Path(config) if isinstance(config, str) else config,
         name=name,
@@ -371,8 +371,21 @@ def train(
     )
 
 
-def _sorted(items: Any, axes: str | None) -> tuple[tuple[str | Path, ...], list[ArrayItem]]:
-    """Tell paths from arrays."""
+def sort_images(items: Any, axes: str | None) -> tuple[tuple[str | Path, ...], list[ArrayItem]]:
+    """Tell paths from arrays.
+
+    Parameters
+    ----------
+    items : path, array, or a list of them
+        As people give them.
+    axes : str or None
+        One letter per axis of the arrays.
+
+    Raises
+    ------
+    InputError
+        If they are neither.
+    """
     if isinstance(items, str | Path) or hasattr(items, "shape"):
         items = [items]
     if not isinstance(items, Iterable):
