@@ -64,7 +64,7 @@ FOLDS = {
         ("flyem*", "dlegland", "brainreg*"),
     ),
 }
-COLOUR_FOLDS = (("torchstain",),)
+COLOUR_FOLDS = (("cellprofiler", "torchstain"),)
 """There is one source of colours: without it, all training images are stained grey ones."""
 MODALITIES = (
     ("EM", ("em_", "flyem")),

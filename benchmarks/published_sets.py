@@ -46,7 +46,7 @@ from published_protocol import (
 )
 
 import napari_hrsr
-from napari_hrsr.training.images import load_images
+from napari_hrsr.training.collection import open_collection
 
 Method = Callable[[Example], np.ndarray]
 Means = dict[str, dict[str, tuple[float, float]]]
@@ -128,8 +128,8 @@ def linear_method(folder: Path, scale: int) -> Method:
 
 def _fine_images(folder: Path) -> Iterator[np.ndarray]:
     if (folder / "2d").is_dir():
-        for image in load_images(folder, 2):
-            yield image.pixels.astype(np.float64)
+        for image in open_collection([folder], ndim=2).images:
+            yield image.read([slice(None)] * 2).astype(np.float64)
     else:
         for path in image_files(folder):
             yield luminance(read_image(path)) / 255

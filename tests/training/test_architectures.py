@@ -48,7 +48,7 @@ def test_a_choice_becomes_a_network_that_tiles(key: str, scale: tuple[int, ...])
 
 def test_the_default_is_the_network_that_ships() -> None:
     _, arguments = make_network(choices(2)[0].key, ndim=2, scale=(2, 2))
-    assert (arguments["features"], arguments["blocks"], arguments["block"]) == (32, 2, "gated")
+    assert (arguments["features"], arguments["blocks"], arguments["block"]) == (32, 7, "plain")
 
 
 def test_the_noise_level_can_be_left_out() -> None:

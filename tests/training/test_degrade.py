@@ -13,7 +13,7 @@ from skimage import data
 
 from napari_hrsr.errors import InputError
 from napari_hrsr.forward import ForwardModel
-from napari_hrsr.training.degrade import Degradation, Degradations, degrade, draw_degradation
+from napari_hrsr.training.degrade import Degradation, Degradations, degrade
 
 
 def draws(ranges, scale, count=60, seed=0):
@@ -41,10 +41,10 @@ def test_by_default_every_formation_has_its_share():
     )
 
 
-def test_draw_degradation_has_the_fraction_of_noise_asked_for():
+def test_the_share_of_noise_is_the_one_asked_for():
     rng = np.random.default_rng(0)
-    assert not any(draw_degradation(rng, (2,), 0.0).noisy for _ in range(20))
-    assert all(draw_degradation(rng, (2, 2), 1.0).noisy for _ in range(20))
+    assert not any(Degradations(noisy_share=0.0).draw(rng, (2,)).noisy for _ in range(20))
+    assert all(Degradations(noisy_share=1.0).draw(rng, (2, 2)).noisy for _ in range(20))
 
 
 def test_same_seed_same_draws():

@@ -15,7 +15,7 @@ from napari_hrsr.models.catalog import list_models
 from napari_hrsr.models.user_models import user_models
 
 _SCRATCH = "Nothing (untrained)"
-_DEFAULT = "small"
+_DEFAULT = "plain"
 
 
 class NetworkChoice:
@@ -42,7 +42,7 @@ class NetworkChoice:
         )
         self.network = ComboBox(
             label="Network",
-            choices=[("Small (default)", _DEFAULT)],
+            choices=[("Plain convolutions", _DEFAULT)],
             tooltip="The first one is good and fast; larger ones want a graphics card.",
         )
         self.facts = Label(label="", value="Measuring the speed of this machine...")

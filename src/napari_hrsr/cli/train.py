@@ -47,7 +47,7 @@ def train(
     ] = None,
     network: Annotated[
         str | None,
-        typer.Option(help="small, plain, srcnn, fsrcnn, edsr, attention or large."),
+        typer.Option(help="plain, small, srcnn, fsrcnn, edsr, attention or large."),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser.")] = None,
     minutes: Annotated[

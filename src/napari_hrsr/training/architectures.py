@@ -47,27 +47,27 @@ _GATED = (
     f"Blocks after Wan et al., Swift Parameter-free Attention Network (SPAN), 2024; {_NOISE_INPUT}"
 )
 
-DEFAULT_CHOICE = "small"
+DEFAULT_CHOICE = "plain"
 
 _CHOICES = (
     Architecture(
         key=DEFAULT_CHOICE,
-        title="Small gated convolutions (default)",
-        citation=_GATED,
-        architecture="convolutional",
-        arguments={
-            2: {"features": 32, "blocks": 2, "block": "gated"},
-            3: {"features": 16, "blocks": 2, "block": "gated"},
-        },
-    ),
-    Architecture(
-        key="plain",
-        title="Plain convolutions (ESPCN)",
+        title="Plain convolutions, ESPCN (default)",
         citation=f"Shi et al., sub-pixel convolutional network (ESPCN), 2016; {_NOISE_INPUT}",
         architecture="convolutional",
         arguments={
             2: {"features": 32, "blocks": 7, "block": "plain"},
             3: {"features": 16, "blocks": 6, "block": "plain"},
+        },
+    ),
+    Architecture(
+        key="small",
+        title="Small gated convolutions (SPAN)",
+        citation=_GATED,
+        architecture="convolutional",
+        arguments={
+            2: {"features": 32, "blocks": 2, "block": "gated"},
+            3: {"features": 16, "blocks": 2, "block": "gated"},
         },
     ),
     Architecture(

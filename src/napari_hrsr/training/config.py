@@ -99,7 +99,7 @@ class ModelSettings:
 
     name: str = "my-model"
     title: str = ""
-    network: str = "small"
+    network: str = "plain"
     arguments: Mapping[str, Any] = field(default_factory=dict)
     start_from: str = ""
     noise_input: bool = True

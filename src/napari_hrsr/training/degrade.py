@@ -30,7 +30,7 @@ from napari_hrsr.training.ranges import (
 )
 from napari_hrsr.training.recording import Degradation, NoiseKind, degrade
 
-__all__ = ["Degradation", "Degradations", "NoiseKind", "degrade", "draw_degradation"]
+__all__ = ["Degradation", "Degradations", "NoiseKind", "degrade"]
 
 Range = tuple[float, float]
 
@@ -317,27 +317,6 @@ _RANGES = {
     "photons": (1e-3, math.inf),
     "read_noise": (0.0, 100.0),
 }
-
-
-def draw_degradation(
-    rng: np.random.Generator, factor: tuple[int, ...], noisy_fraction: float = 0.4
-) -> Degradation:
-    """Draw an instrument and noise by the defaults of `Degradations`.
-
-    Parameters
-    ----------
-    rng : numpy.random.Generator
-        Source of randomness.
-    factor : tuple of int
-        Fine pixels in a coarse one, per axis.
-    noisy_fraction : float
-        Probability of noise, 0 to 1.
-
-    Returns
-    -------
-    Degradation
-    """
-    return Degradations(noisy_share=noisy_fraction).draw(rng, factor)
 
 
 def _lists(value: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
 from collections.abc import Sequence
 
@@ -14,7 +13,7 @@ from napari_hrsr.models.spec import ModelSpec, Upscaler
 from napari_hrsr.running import Runner
 
 _SIDES = {2: 192, 3: 40}
-_ROUNDS = 5
+_ROUNDS = 8
 _LONG = 4.0
 """Seconds after which no model is measured once more."""
 
@@ -61,20 +60,18 @@ def megapixel_seconds(models: Sequence[tuple[Upscaler, Placement]], channels: in
     Returns
     -------
     list of float
-        Median seconds for a million pixels of the result, per model, on as
-        many threads as torch has.
+        Seconds for a million pixels of the result, per model, on as many
+        threads as torch has: the least of some runs, as other work can only
+        add to it.
     """
     runners = [make_runner(model, placement) for model, placement in models]
     seconds: list[list[float]] = [[] for _ in models]
-    for turn in range(1 + _ROUNDS):
+    for _ in range(_ROUNDS):
         for runner, taken in zip(runners, seconds, strict=True):
             if sum(taken) < _LONG:
-                if turn == 1:
-                    # The first run prepares what later ones use.
-                    taken.clear()
                 taken.append(_seconds(runner, channels))
     return [
-        statistics.median(taken) / _megapixels(model.spec)
+        min(taken) / _megapixels(model.spec)
         for taken, (model, _) in zip(seconds, models, strict=True)
     ]
 

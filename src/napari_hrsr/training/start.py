@@ -291,7 +291,7 @@ def train(
     validation : path or list of paths
         Sharp images to measure on; by default a part of `images`.
     network : str, optional
-        ``"small"`` (default), ``"plain"``, ``"srcnn"``, ``"fsrcnn"``,
+        ``"plain"`` (default), ``"small"``, ``"srcnn"``, ``"fsrcnn"``,
         ``"edsr"``, ``"attention"`` or ``"large"``.
     name : str, optional
         Of the model; ``"my-model"`` by default.
