@@ -33,6 +33,8 @@ class LayerTicks(QListWidget):
         self._layers: list[Any] = []
         self.setSelectionMode(QListWidget.SelectionMode.NoSelection)
         self.setUniformItemSizes(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)
 
     def follow_layers(self, tick_new: bool) -> None:
         """Follow the layer list; what is ticked stays so."""
@@ -45,6 +47,7 @@ class LayerTicks(QListWidget):
         self.clear()
         for layer in self._layers:
             item = QListWidgetItem(str(layer.name))
+            item.setToolTip(str(layer.name))
             item.setFlags(Qt.ItemFlag.ItemIsEnabled | Qt.ItemFlag.ItemIsUserCheckable)
             tick = layer in ticked or (tick_new and layer not in known)
             item.setCheckState(Qt.CheckState.Checked if tick else Qt.CheckState.Unchecked)

@@ -19,7 +19,7 @@ from psygnal import Signal
 
 from napari_hrsr._napari.degradation_preview import DegradationPreview, sample_centre
 from napari_hrsr._napari.degradation_sample import Sample
-from napari_hrsr._napari.fitting import narrow, wrap
+from napari_hrsr._napari.fitting import AlignedLabels, narrow, wrap
 from napari_hrsr._napari.image_source import ImageSource
 from napari_hrsr._napari.network_choice import NetworkChoice
 from napari_hrsr._napari.training_images import layer_image
@@ -108,7 +108,6 @@ class TrainSetup(Container):
         self.details = TrainingOptions(self._viewer)
         self.folder.choose_btn.text = "Choose"
         self.basics = Container(labels=True)
-        # Only what is added later gets labels of one width.
         self.basics.extend(
             [
                 *self.images.widgets, self.factor, self.custom, *self.network.widgets,
@@ -118,6 +117,7 @@ class TrainSetup(Container):
         self.basics.margins = (0, 0, 0, 0)
         self.extend([self.basics, self.more, self.details, self.preview_button, self.preview_facts])
         self.margins = (0, 0, 0, 0)
+        self._labels = AlignedLabels(self.basics, self.details)
         wrap(self.preview_facts)
         narrow(self.factor)
         self.preview_facts.visible = False

@@ -41,6 +41,7 @@ class Train(Container):
         super().__init__(labels=False, scrollable=True)
         self._viewer = napari_viewer
         self._folder: Path | None = None
+        self._unfinished: Path | None = None
         self._left_out = 0
         self._warned = ""
         self.controller = TrainingController()
@@ -68,7 +69,7 @@ class Train(Container):
         )
         self.resume_button = PushButton(
             text="Resume",
-            tooltip="Go on with the run in the run folder; ask for one if there is none in it.",
+            tooltip="Go on with the run that was stopped; ask for a run folder if none was.",
         )
         self.buttons = Container(
             widgets=[self.start_button, self.stop_button, self.resume_button],
@@ -130,14 +131,12 @@ class Train(Container):
 
     def resume(self) -> bool:
         """Go on with a training; returns whether it was started."""
-        folder = self.setup.run_folder
-        if not (folder / "config.toml").exists():
-            chosen = self.ask_run()
-            if chosen is None:
-                return False
-            folder = chosen
-            self.setup.folder.value = str(folder)
-        return self._begin(Order(folder))
+        folder = self._unfinished
+        if holds_run(self.setup.run_folder):
+            folder = self.setup.run_folder
+        if folder is None or not holds_run(folder):
+            folder = self.ask_run()
+        return folder is not None and self._begin(Order(folder))
 
     def stop(self) -> None:
         """Stop within two seconds; what is learned so far is kept."""
@@ -164,6 +163,8 @@ class Train(Container):
             return
         colour = read_run(self._folder)[1]
         truth = arrays["truth"].shape[colour:]
+        for old in [a for a in self._viewer.layers if a.metadata.get(PREVIEW_KEY) in KINDS]:
+            self._viewer.layers.remove(old)
         for kind in KINDS:
             image = arrays[kind]
             factor = np.divide(truth, image.shape[colour:])
@@ -188,7 +189,7 @@ class Train(Container):
     def _begin(self, order: Order) -> bool:
         if not self.controller.start(order):
             return False
-        self._folder, self._warned = order.folder, ""
+        self._folder, self._unfinished, self._warned = order.folder, None, ""
         self.setup.network.speed.hold(True)
         self.setup.enabled = False
         self.show_setup.value = False
@@ -218,14 +219,15 @@ class Train(Container):
         self.stop_button.enabled = False
         self._update_results()
         self.setup.update_choices()
+        if outcome.kind != "complete" and self._folder is not None and holds_run(self._folder):
+            self._unfinished = self._folder
         match outcome.kind:
             case "complete":
                 name = read_run(self._folder)[0] if self._folder else ""
                 text = f"Done: {name} is listed in Super-resolution"
                 self.setup.forget_names()
             case "stopped":
-                resumable = self._folder is not None and (self._folder / "config.toml").exists()
-                text = "Stopped; Resume goes on" if resumable else "Stopped"
+                text = "Stopped; Resume goes on" if self._unfinished else "Stopped"
             case _:
                 text = outcome.message
                 show_error(text)
@@ -248,6 +250,11 @@ class Train(Container):
         self.setup.close_setup()
 
 
+def holds_run(folder: Path) -> bool:
+    """Tell whether a folder is that of a training, which can go on."""
+    return (folder / "config.toml").exists()
+
+
 def open_model(viewer: napari.Viewer, spec: ModelSpec) -> Any:
     """Open the Super-resolution widget with a model, on the layer that is selected.
 
@@ -264,7 +271,10 @@ def open_model(viewer: napari.Viewer, spec: ModelSpec) -> Any:
         The widget.
     """
     title = f"Super-resolution ({spec.ndim}D)"
-    _, widget = viewer.window.add_plugin_dock_widget("napari-hrsr", title)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-hrsr", title, tabify=True)
+    # It may have been there before, behind another.
+    dock.show()
+    dock.raise_()
     active = viewer.layers.selection.active
     if is_image(active) and active in widget.layer.choices:
         widget.layer.value = active
@@ -274,4 +284,5 @@ def open_model(viewer: napari.Viewer, spec: ModelSpec) -> Any:
 
 
 def _import_engine() -> None:
+    import napari_hrsr.files
     import napari_hrsr.training.architectures  # noqa: F401

@@ -16,7 +16,7 @@ import psutil
 
 from napari_hrsr.errors import OutputError
 
-PATIENCE = 1.5
+PATIENCE = 1.2
 """Seconds that a training has to stop by itself."""
 
 _POLITE = 5

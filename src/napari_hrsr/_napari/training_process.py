@@ -8,8 +8,10 @@ card's too, is given back for certain when it ends.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +27,7 @@ from napari_hrsr._napari.training_record import (
     read_run,
 )
 from napari_hrsr.errors import CancelledError, HrsrError, InputError, OutputError
+from napari_hrsr.models.user_models import install_model
 from napari_hrsr.training.events import (
     Event,
     Failed,
@@ -94,10 +97,11 @@ def follow(order: Order, stop: Stop) -> Iterator[Event | Pictures | Outcome]:
         An `Outcome` is the last one, and comes once the process has ended.
     """
     try:
-        yield from _copies(order, stop)
-        if order.settings is not None:
-            _write_settings(order)
-        yield from _follow(order, stop)
+        with _kept_once_begun(order):
+            yield from _copies(order, stop)
+            if order.settings is not None:
+                _write_settings(order)
+            yield from _follow(order, stop)
     except GeneratorExit:
         raise
     except CancelledError:
@@ -107,6 +111,26 @@ def follow(order: Order, stop: Stop) -> Iterator[Event | Pictures | Outcome]:
     except BaseException as error:
         logger.exception("training in %s failed", order.folder)
         yield Outcome("failed", f"Unexpected {type(error).__name__}: {error}")
+
+
+@contextlib.contextmanager
+def _kept_once_begun(order: Order) -> Iterator[None]:
+    """Remove what was written into the folder of a new run that never began to train."""
+    if order.settings is None:
+        yield
+        return
+    try:
+        if order.folder.exists() and any(order.folder.iterdir()):
+            msg = f"the run folder {order.folder} is not empty: choose a new one"
+            raise InputError(msg)
+    except OSError as error:
+        msg = f"cannot use the run folder {order.folder}: {error.strerror or error}"
+        raise OutputError(msg) from None
+    try:
+        yield
+    finally:
+        if not (order.folder / "config.toml").exists():
+            shutil.rmtree(order.folder, ignore_errors=True)
 
 
 def _copies(order: Order, stop: Stop) -> Iterator[Preparing]:
@@ -155,10 +179,6 @@ def _write(image: LayerImage, folder: Path, name: str, told: Any, stop: Stop) ->
 def _write_settings(order: Order) -> None:
     import tomli_w
 
-    config = order.folder / "config.toml"
-    if config.exists():
-        msg = f"{order.folder} holds a training already: resume it, or choose another run folder"
-        raise InputError(msg)
     try:
         order.folder.mkdir(parents=True, exist_ok=True)
         _settings_file(order).write_text(tomli_w.dumps(order.settings or {}), "utf-8")
@@ -204,7 +224,10 @@ def _follow(order: Order, stop: Stop) -> Iterator[Event | Pictures | Outcome]:
         child.close()
     if failure:
         yield Outcome("failed", failure)
-    elif code == 0 and finished is not None:
+    elif finished is not None and finished.complete and (code == 0 or stop.asked()):
+        if code:
+            # Asked to stop after its last step, it had no time to do this itself.
+            install_model(finished.model)
         yield Outcome("complete", "Done")
     elif stop.asked() or (finished is not None and not finished.complete):
         yield Outcome("stopped", "Stopped")
