@@ -12,9 +12,11 @@ from safetensors.torch import load_file
 from scipy.ndimage import gaussian_filter
 
 from napari_hrsr.errors import InputError, ModelError
+from napari_hrsr.forward import ForwardModel
 from napari_hrsr.models.load import load_model
 from napari_hrsr.models.nets.convolutional import ConvolutionalUpscaler
 from napari_hrsr.training import watching
+from napari_hrsr.training.adversarial_losses import measurement_loss
 from napari_hrsr.training.adversary import CAUTION, AdversarialTraining, adversarial_step_seconds
 from napari_hrsr.training.architectures import make_network
 from napari_hrsr.training.batches import DegradedPairs, StepBatches
@@ -31,6 +33,7 @@ from napari_hrsr.training.config import (
 from napari_hrsr.training.degrade import Degradations
 from napari_hrsr.training.events import Measured
 from napari_hrsr.training.fit import EPOCH_STEPS, resume_training, run_training
+from napari_hrsr.training.patches import black_and_white
 from napari_hrsr.training.run_folder import RunFolder
 
 
@@ -108,6 +111,30 @@ def test_the_model_says_that_it_is_not_for_measurement(tmp_path, config, start):
     # Nor is one that was trained on from it.
     further = replace(config, adversary=None, model=replace(config.model, start_from=str(model)))
     assert load_model(run_training(further, tmp_path / "further")).spec.caution == CAUTION
+
+
+def test_images_of_other_fields_are_learned_from_without_leaving_what_was_measured(
+    tmp_path, config, start
+):
+    others = tmp_path / "others"
+    others.mkdir()
+    noise = np.random.default_rng(9).normal(size=(96, 96))
+    coarse = (gaussian_filter(noise, 1.5) * 4).astype(np.float32)
+    tifffile.imwrite(others / "other.tif", coarse)
+    strict = replace(config.adversary, consistency=10.0)
+    config = from_start(replace(config, steps=EPOCH_STEPS, adversary=strict), start)
+    with_others = replace(config, data=replace(config.data, unpaired=(str(others),)))
+    alone = load_model(run_training(config, tmp_path / "alone")).network
+    both = load_model(run_training(with_others, tmp_path / "both")).network
+    black, white = black_and_white(coarse)
+    batch = torch.from_numpy((coarse - black) / (white - black))[None, None].float()
+    none = torch.zeros(1, 1, 1, 1)
+    instrument = ForwardModel((2, 2))
+    with torch.no_grad():
+        results = [network(batch, none) for network in (alone, both)]
+    departures = [float(measurement_loss(r, batch, none, instrument)) for r in results]
+    assert departures[1] < departures[0]
+    assert float((results[0] - results[1]).abs().max()) > 1e-3
 
 
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path, config, monkeypatch):

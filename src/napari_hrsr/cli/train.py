@@ -57,6 +57,10 @@ def train(
         list[Path] | None,
         typer.Option(help="Low-resolution images of the same fields, if there are any."),
     ] = None,
+    unpaired: Annotated[
+        list[Path] | None,
+        typer.Option(help="Low-resolution images of other fields, with --adversarial."),
+    ] = None,
     validation: Annotated[
         list[Path] | None,
         typer.Option(help="Sharp images to measure on. Default: a part of IMAGES."),
@@ -101,6 +105,7 @@ def train(
         choices = Choices(
             images=tuple(images or ()),
             coarse=tuple(coarse or ()),
+            unpaired=tuple(unpaired or ()),
             validation=tuple(validation or ()),
             leave_out=tuple(leave_out or ()),
             config=config,

@@ -33,6 +33,7 @@ from napari_hrsr.training.adversarial_losses import (
     discriminator_loss,
     feature_loss,
     generator_loss,
+    measurement_loss,
 )
 from napari_hrsr.training.config import AdversarySettings, TrainingConfig
 from napari_hrsr.training.detail import measure_detail
@@ -134,18 +135,53 @@ class AdversarialTraining(TrainedNetwork):
         fine = batch["fine"]
         beside = self.interpolation(coarse)
         made = self.network(coarse, batch["noise"])
+        other = self._unpaired(batch)
         self.discriminator.requires_grad_(False)
         loss, game = self._generator_loss(made, fine, beside, batch["instruments"])
+        if other is not None:
+            loss = loss + self._unpaired_loss(other, fine, batch)
         self._move(self.network, optimisers[0], loss, backward)
         self.discriminator.requires_grad_(True)
-        opinion = discriminator_loss(
+        opinion = self._discriminator_loss(made, fine, beside)
+        if other is not None:
+            # Nothing beside: the noise of the source would give away where it is from.
+            opinion = opinion + self._discriminator_loss(other, fine, torch.zeros_like(fine))
+        self._move(self.discriminator, optimisers[1], opinion, backward)
+        self.note_loss(loss)
+        self._recent.append(torch.stack([opinion.detach(), game.detach()]))
+
+    def _unpaired(self, batch: dict[str, Any]) -> Tensor | None:
+        """Return what the generator makes of images that no truth belongs to."""
+        if "unpaired" not in batch:
+            return None
+        coarse = batch["unpaired"].contiguous(memory_format=LAYOUTS[self.config.ndim])
+        made: Tensor = self.network(coarse, batch["unpaired_noise"])
+        return made
+
+    def _unpaired_loss(self, made: Tensor, fine: Tensor, batch: dict[str, Any]) -> Tensor:
+        """Return what is paid for images without a truth: opinion, and faith to the source."""
+        settings = self.settings
+        blank = torch.zeros_like(fine)
+        with torch.no_grad():
+            real = self.discriminator(torch.cat([fine, blank], 1))
+        game = generator_loss(
+            settings.objective, real, self.discriminator(torch.cat([made, blank], 1))
+        )
+        departure = measurement_loss(
+            made, batch["unpaired"], batch["unpaired_noise"], ForwardModel(self.config.scale)
+        )
+        return self._trust() * settings.adversarial * game + settings.consistency * departure
+
+    def _discriminator_loss(self, made: Tensor, fine: Tensor, beside: Tensor) -> Tensor:
+        return discriminator_loss(
             self.settings.objective,
             self.discriminator(torch.cat([fine, beside], 1)),
             self.discriminator(torch.cat([made.detach(), beside], 1)),
         )
-        self._move(self.discriminator, optimisers[1], opinion, backward)
-        self.note_loss(loss)
-        self._recent.append(torch.stack([opinion.detach(), game.detach()]))
+
+    def _trust(self) -> float:
+        """Return the weight of the discriminator: its first opinions are worth nothing."""
+        return min(1.0, (self.step + 1) / max(1, self.settings.ramp))
 
     def _generator_loss(
         self,
@@ -171,9 +207,7 @@ class AdversarialTraining(TrainedNetwork):
             totals = ring_totals(made, fine, 1 / max(2, *self.config.scale))
             loss = loss + settings.spectrum * power_loss(totals)
             loss = loss + settings.correlation * correlation_loss(totals)
-        # The discriminator's first opinions are worth nothing.
-        trust = min(1.0, (self.step + 1) / max(1, settings.ramp))
-        loss = loss + trust * (settings.adversarial * game + settings.feature * features)
+        loss = loss + self._trust() * (settings.adversarial * game + settings.feature * features)
         return loss, game
 
     def _move(

@@ -259,6 +259,7 @@ def train(
     *,
     scale: int | Sequence[int] | None = None,
     coarse: Any = (),
+    unpaired: Any = (),
     validation: Any = (),
     network: str | None = None,
     name: str | None = None,
@@ -288,6 +289,10 @@ def train(
     coarse : path or list of paths
         Low-resolution images of the same fields. Without them the
         low-resolution side is made by a model of the instrument.
+    unpaired : path or list of paths
+        Low-resolution images of other fields, with `adversarial` only: their
+        results must be taken for sharp ones, and agree with what was measured.
+        What is added to them cannot be checked against any truth.
     validation : path or list of paths
         Sharp images to measure on; by default a part of `images`.
     network : str, optional
@@ -346,6 +351,7 @@ def train(
     choices = Choices(
         images=paths,
         coarse=sort_images(coarse, axes)[0],
+        unpaired=sort_images(unpaired, axes)[0],
         validation=sort_images(validation, axes)[0],
         axes=axes,
         config=Path(config) if isinstance(config, str) else config,
