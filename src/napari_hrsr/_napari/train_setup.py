@@ -127,6 +127,7 @@ class TrainSetup(Container):
         self.images.chosen.connect(self._suggest)
         self.factor.changed.connect(self._on_factor)
         self.custom.changed.connect(self._on_factor)
+        self.details.low.changed.connect(self._on_low_resolution)
         self.details.colours.changed.connect(self._on_factor)
         self.details.device.changed.connect(self._choose_network)
         self.details.steps.changed.connect(self._choose_network)
@@ -304,6 +305,13 @@ class TrainSetup(Container):
             float(self.minutes.value),
             int(self.details.steps.value),
         )
+
+    def _on_low_resolution(self) -> None:
+        # What was measured is not made: there is nothing to try out.
+        made = self.details.low.value != SAME_FIELDS
+        self.preview_button.visible = made
+        self.preview_facts.visible = made and bool(self.preview_facts.value)
+        self.resized.emit()
 
     def _show_options(self, shown: bool) -> None:
         self.details.visible = shown

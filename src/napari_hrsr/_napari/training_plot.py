@@ -96,7 +96,8 @@ class TrainingPlot(QWidget):
         panel = _Panel(painter, self.palette(), self.steps)
         reference = self.cubic.points[-1][1] if self.cubic.points else None
         limits = value_limits([y for _, y in self.psnr.points + self.cubic.points])
-        panel.frame(upper, limits, "{:.1f}")
+        # Two ticks that read the same would say nothing.
+        panel.frame(upper, limits, "{:.1f}" if limits[1] - limits[0] >= 0.5 else "{:.2f}")
         if reference is not None:
             panel.level(upper, limits, reference, _CUBIC)
         panel.curve(upper, limits, self.psnr.points, _MODEL, dots=len(self.psnr.points) < 40)

@@ -136,9 +136,11 @@ def _kept_once_begun(order: Order) -> Iterator[None]:
 def _copies(order: Order, stop: Stop) -> Iterator[Preparing]:
     """Write the layers, in a thread beside this one: what is written is told meanwhile."""
     for folder, images in ((IMAGES, order.images), (COARSE, order.coarse)):
-        # Both sides of a pair have the name of the sharp one: so they find each other.
+        # Both sides of a pair share a name: so they find each other (see `matching`).
         paired = folder == COARSE and len(images) == len(order.images)
-        names = file_names(order.images if paired else images)
+        names = file_names(images)
+        if paired:
+            names = [f"{name}_low" for name in file_names(order.images)]
         for number, (image, name) in enumerate(zip(images, names, strict=True)):
             told: queue.SimpleQueue[tuple[int, int] | BaseException | None] = queue.SimpleQueue()
             text = f"Copying layer {number + 1} of {len(images)}"

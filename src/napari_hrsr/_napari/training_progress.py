@@ -9,11 +9,10 @@ from magicgui.widgets import Container, Label, ProgressBar, PushButton, TextEdit
 from napari_hrsr._napari.comparison_view import ComparisonView
 from napari_hrsr._napari.controller import format_time
 from napari_hrsr._napari.fitting import wrap
+from napari_hrsr._napari.training_figures import count_images, figure_lines, left_out_line
 from napari_hrsr._napari.training_plot import TrainingPlot
 from napari_hrsr._napari.training_record import Pictures
 from napari_hrsr.training.events import Finished, Measured, Preparing, Progress, Started
-
-_USUAL = {"loss", "psnr", "cubic_psnr", "gain", "learning_rate", "seconds", "step"}
 
 
 class TrainingProgress(Container):
@@ -43,9 +42,8 @@ class TrainingProgress(Container):
         for label in (self.status, self.figures, self.warning):
             wrap(label)
         self.left_out.native.setFixedHeight(110)
-        for widget in (self.bar, self.figures, self.warning, self.left_out_button,
-                       self.left_out, self.charts):  # fmt: skip
-            widget.visible = False
+        self.bar.visible = self.status.visible = False
+        self._hide_results()
         self.left_out_button.clicked.connect(self._turn_left_out)
         self._text = ""
 
@@ -53,10 +51,9 @@ class TrainingProgress(Container):
         """Clear what an earlier training left."""
         self.plot.clear(1)
         self.comparison.show_pictures(None)
-        self.bar.visible = True
+        self._hide_results()
+        self.bar.visible = self.status.visible = True
         self.bar.max, self.bar.value = 0, 0
-        for widget in (self.figures, self.warning, self.left_out_button, self.left_out):
-            widget.visible = False
         self.status.value = "Starting"
 
     def show_event(self, event: Any) -> None:
@@ -84,35 +81,33 @@ class TrainingProgress(Container):
         self.bar.visible = False
         self.status.value = text
 
+    def _hide_results(self) -> None:
+        for widget in (self.figures, self.warning, self.left_out_button, self.left_out,
+                       self.charts):  # fmt: skip
+            widget.visible = False
+
     def _on_start(self, event: Started) -> None:
         self.charts.visible = True
         self.plot.clear(event.steps)
         self._set_bar(event.step, event.steps)
         self._text = (
-            f"Learning from {event.images} images, measuring on {event.validation_images}; "
-            f"on {event.device}"
+            f"Learning from {count_images(event.images)}, "
+            f"measuring on {event.validation_images}; on {event.device}"
         )
         self.status.value = self._text
         self.figures.visible = True
         self.figures.value = self._text
         number = len(event.left_out)
         self.left_out_button.visible = number > 0
-        self.left_out.value = "\n".join(f"{name}: {reason}" for name, reason in event.left_out)
-        images = "1 image was" if number == 1 else f"{number} images were"
-        self.left_out_button.text = f"{images} left out: why?"
+        self.left_out.value = "\n".join(left_out_line(*item) for item in event.left_out)
+        verb = "was" if number == 1 else "were"
+        self.left_out_button.text = f"{count_images(number)} {verb} left out: why?"
 
     def _on_measurement(self, event: Measured) -> None:
         values = event.values
         self.plot.add_quality(event.step, values["psnr"], values["cubic_psnr"])
         self.plot.add_loss(event.step, values["loss"])
-        lines = [
-            self._text,
-            f"PSNR {values['psnr']:.2f} dB, {values['gain']:+.2f} dB over cubic interpolation",
-        ]
-        more = [f"{k.replace('_', ' ')} {v:.4g}" for k, v in values.items() if k not in _USUAL]
-        if more:
-            lines.append(", ".join(more))
-        self.figures.value = "\n".join(lines)
+        self.figures.value = "\n".join([self._text, *figure_lines(values)])
         self.warning.visible = bool(event.warning)
         self.warning.value = f"Warning: {event.warning}" if event.warning else ""
 
