@@ -199,10 +199,16 @@ def choose_batch(spec: ModelSpec, read: Sequence[int], device: torch.device) -> 
     return max(1, min(16, int(budget // max(1, size))))
 
 
+_ON_FINE_GRID = frozenset({"srcnn"})
+"""Networks that interpolate first, and hold their features for every fine pixel."""
+
+
 def activation_channels(spec: ModelSpec) -> int:
     """Estimate the channels that a network holds per source pixel at its widest."""
     features = spec.arguments.get("features", 0)
     width = features if isinstance(features, int) else 0
+    if spec.architecture in _ON_FINE_GRID:
+        width *= math.prod(spec.scale)
     return max(width, spec.channels * math.prod(spec.scale))
 
 

@@ -18,6 +18,7 @@ from napari_hrsr.models.header import METADATA_KEY
 from napari_hrsr.models.load import load_model
 from napari_hrsr.models.nets import build_network
 from napari_hrsr.models.spec import ModelSpec, Upscaler, Weights, spec_to_dict
+from napari_hrsr.training.model_file import save_model
 
 ARGUMENTS: dict[str, Any] = {"ndim": 2, "scale": (2, 2), "features": 4, "blocks": 1}
 
@@ -167,3 +168,20 @@ def test_weights_that_were_exchanged_are_refused(
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(ModelError, match="no model"):
         load_model("missing")
+
+
+def test_a_network_that_sees_the_whole_image_cannot_state_a_halo(tmp_path):
+    arguments = {"ndim": 2, "scale": [2, 2], "features": 8, "blocks": 1, "reduction": 2}
+    for window, halo, fits in ((None, None, True), (None, (9, 9), False)):
+        network = build_network("attention", {**arguments, "window": window})
+        stated = {
+            "name": "whole", "title": "whole", "task": "upscale", "architecture": "attention",
+            "arguments": {**arguments, "window": window}, "ndim": 2, "scale": (2, 2), "halo": halo,
+        }  # fmt: skip
+        path = tmp_path / f"{fits}.safetensors"
+        save_model(network, ModelSpec(**stated), path)
+        if fits:
+            assert load_model(path).spec.halo is None
+        else:
+            with pytest.raises(ModelFileError, match="halo"):
+                load_model(path)

@@ -48,7 +48,7 @@ def quick(monkeypatch):
 def images(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sharp")
     for number, image in enumerate((data.camera(), data.coins(), data.moon())):
-        imsave(folder / f"image{number}.png", image[100:164, :80], check_contrast=False)
+        imsave(folder / f"image{number}.png", image[100:220, :130], check_contrast=False)
     return folder
 
 
@@ -229,7 +229,7 @@ def test_the_student_takes_factor_and_axes_from_its_teacher():
 def test_distil_from_python(tmp_path, config, monkeypatch):
     monkeypatch.setenv("NAPARI_HRSR_MODELS", str(tmp_path / "models"))
     rng = np.random.default_rng(0)
-    arrays = [rng.random((60, 60)).astype(np.float32) for _ in range(2)]
+    arrays = [rng.random((120, 120)).astype(np.float32) for _ in range(2)]
     settings = replace(config, teacher=None, data=DataSettings())
     model = napari_hrsr.distill(
         arrays,

@@ -142,17 +142,17 @@ def _build_for_weights(spec: ModelSpec, content: bytes) -> nn.Module:
     except (ModelError, RuntimeError) as error:
         msg = f"{name} describes a network that cannot be built: {error}"
         raise ModelFileError(msg) from None
-    facts = {name: getattr(network, name, None) for name in ("scale", "halo")}
-    if facts["scale"] not in (None, spec.scale) or not _covers(spec.halo, facts["halo"]):
+    scale, halo = (getattr(network, key, getattr(spec, key)) for key in ("scale", "halo"))
+    if scale != spec.scale or not _covers(spec.halo, halo):
         msg = f"{name} states a factor or a halo that its network does not have"
         raise ModelFileError(msg)
     return network
 
 
 def _covers(stated: tuple[int, ...] | None, true: tuple[int, ...] | None) -> bool:
-    """Tell whether a halo is large enough; None is unbounded as stated, unknown as true."""
+    """Tell whether a halo is large enough; None is unbounded."""
     if stated is None or true is None:
-        return True
+        return stated is None
     return all(a >= b for a, b in zip(stated, true, strict=True))
 
 

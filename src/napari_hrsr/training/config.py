@@ -50,6 +50,11 @@ class DataSettings:
         and sharper in their pixels.
     resize : float
         Factor, up to 1, by which images are made smaller before use.
+    crop : tuple of (int, int)
+        Start and stop along each spatial axis of what is used of every image,
+        before resizing; negative numbers count from the end. Empty for all.
+    percentiles : tuple of float
+        Per cent of the pixels at or below black, and at or below white.
     stained : bool
         Where colours are learned, learn from grey images too, coloured as
         stained tissue would be (see `napari_hrsr.training.staining`).
@@ -66,6 +71,8 @@ class DataSettings:
     minimum: int = 48
     binned: bool = True
     resize: float = 1.0
+    crop: tuple[tuple[int, int], ...] = ()
+    percentiles: tuple[float, float] = (0.1, 99.9)
     stained: bool = False
 
     def __post_init__(self) -> None:

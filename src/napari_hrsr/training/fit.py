@@ -85,10 +85,10 @@ def run_training(
         msg = f"{place.path} holds a training run already: resume it, or choose another folder"
         raise InputError(msg)
     with _quiet(), _translated():
+        config = with_teacher_digest(config)
         tell(Preparing("Opening images"))
         data = open_data(config, arrays, asked)
         network, spec = build(config)
-        config = with_teacher_digest(config)
         tell(Preparing("Measuring the speed of this machine"))
         config = settle(config, network, data)
         place.create(config)

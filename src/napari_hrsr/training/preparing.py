@@ -114,7 +114,9 @@ def open_data(
             axes=config.data.axes or None,
             minimum=max(config.data.minimum, 2 * max(config.scale)),
             leave_out=config.data.leave_out,
-            preprocessing=Preprocessing(resize=config.data.resize),
+            preprocessing=Preprocessing(
+                config.data.resize, config.data.crop, config.data.percentiles
+            ),
             cancelled=cancelled,
         )
 
@@ -161,6 +163,7 @@ def _open_paired(config: TrainingConfig) -> TrainingData:
             ndim=config.ndim,
             channels=config.channels,
             axes=config.data.axes or None,
+            minimum=config.data.minimum,
         )
 
     pairs = opened(config.data.coarse, config.data.images)

@@ -1,0 +1,46 @@
+"""From settings to images, network and number of steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+from napari_hrsr.errors import InputError
+from napari_hrsr.training.config import DataSettings, TrainingConfig, read_config, write_config
+from napari_hrsr.training.preparing import open_data
+
+
+@pytest.fixture
+def folder(tmp_path):
+    images = tmp_path / "images"
+    images.mkdir()
+    pixels = np.random.default_rng(0).normal(size=(200, 240)).astype(np.float32)
+    # Bright beyond the part that is kept: nothing of it must be learned.
+    pixels[:, 160:] += 1000
+    tifffile.imwrite(images / "one.tif", pixels)
+    return images
+
+
+def test_a_part_is_cropped_and_made_smaller_and_the_levels_are_those_of_the_whole(folder, tmp_path):
+    settings = DataSettings(
+        images=(str(folder),), validation=(str(folder),), crop=((8, -8), (0, 160)), resize=0.5,
+        percentiles=(5.0, 95.0), binned=False,
+    )  # fmt: skip
+    config = TrainingConfig(steps=1, data=settings)
+    write_config(config, tmp_path / "run.toml")
+    assert read_config(tmp_path / "run.toml") == config
+    (image,) = open_data(config).make_pair.images
+    assert image.shape == (92, 80)
+    part = image.read([slice(None)] * 2)
+    assert part.shape == image.shape
+    # In use, too, black and white are those of the whole image.
+    assert image.white > 1000
+    assert part.max() < 0.1
+
+
+@pytest.mark.parametrize("crop", [((0, 50),), ((0, 10), (0, 10))])
+def test_a_crop_that_leaves_nothing_to_learn_from_is_refused(folder, crop):
+    settings = DataSettings(images=(str(folder),), crop=crop)
+    with pytest.raises(InputError, match="crop|small"):
+        open_data(TrainingConfig(steps=1, data=settings))
