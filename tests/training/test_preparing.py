@@ -42,5 +42,5 @@ def test_a_part_is_cropped_and_made_smaller_and_the_levels_are_those_of_the_whol
 @pytest.mark.parametrize("crop", [((0, 50),), ((0, 10), (0, 10))])
 def test_a_crop_that_leaves_nothing_to_learn_from_is_refused(folder, crop):
     settings = DataSettings(images=(str(folder),), crop=crop)
-    with pytest.raises(InputError, match="crop|small"):
+    with pytest.raises(InputError, match=r"crop|small"):
         open_data(TrainingConfig(steps=1, data=settings))
