@@ -27,6 +27,16 @@ from napari_hrsr.models.spec import ModelSpec, Weights, spec_from_dict, spec_to_
 from napari_hrsr.training.config import TrainingConfig, read_config
 from napari_hrsr.training.preparing import open_data
 
+ORDER = (
+    "general-2d-x2",
+    "general-2d-x4",
+    "lowlight-2d-x2",
+    "colour-2d-x2",
+    "general-3d-x2",
+    "slices-3d-4x1x1",
+)
+"""In which people choose from them."""
+
 LIMITS = """\
 - The network restores what is likely from images like those listed below; it
   does not measure. Fine detail in a result can be wrong. Compare with the
@@ -166,7 +176,7 @@ def main() -> None:
     notes = dict(note.split("=", 1) for note in options.note)
     sources = (options.data / "SOURCES.md").read_text()
     facts = []
-    for run in sorted(path.parent for path in options.runs.glob("*/model.safetensors")):
+    for run in (options.runs / name for name in ORDER):
         spec = publish(
             run, options.results, options.out, "Openly licensed images, each listed in the card"
         )

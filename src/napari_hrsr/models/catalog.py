@@ -96,8 +96,9 @@ def default_model(ndim: int) -> str:
     ndim : int
         Number of spatial axes, 2 or 3.
     """
-    trained = [spec.name for spec in _shipped() if spec.ndim == ndim and spec.task == "upscale"]
-    return trained[0] if trained else "cubic-" + "x".join("2" * ndim)
+    name = f"general-{ndim}d-x2"
+    shipped = any(spec.name == name for spec in _shipped())
+    return name if shipped else "cubic-" + "x".join("2" * ndim)
 
 
 def interpolation_spec(method: str, factor: tuple[int, ...]) -> ModelSpec:
