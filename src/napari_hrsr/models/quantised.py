@@ -7,6 +7,9 @@ stays zero (Krishnamoorthi, Quantizing deep convolutional networks for
 efficient inference: a whitepaper, 2018). Biases and slopes, a few numbers,
 stay in half precision.
 
+The largest weight of a row sets its scale. To cut it off and be finer for the
+rest, by the least squared error, changed no figure.
+
 Computing in whole numbers was measured and left out. torch's quantised
 convolutions are deprecated with all of their tensor types, and on a processor
 without VNNI they are no faster than float32: 10.7 ms against 10.8 ms by oneDNN,
@@ -26,8 +29,6 @@ SCALE = "/scale"
 """What follows a weight's key in the key of its scale; no network has such a key."""
 
 _LARGEST = 127
-_SHRINKS = torch.linspace(1.0, 0.7, 13)
-"""Shares of the largest weight at which the rest may be cut off, to be finer for the others."""
 
 
 def quantise(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -56,21 +57,12 @@ def quantise(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _whole(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Choose for each index of the first axis the scale of the least squared error."""
     rows = weight.flatten(1)
     largest = rows.abs().amax(1, keepdim=True)
     # Of a row of zeros every scale is right.
-    largest = torch.where(largest > 0, largest, torch.ones_like(largest))
-    best, error = largest / _LARGEST, torch.full_like(largest, torch.inf)
-    for shrink in _SHRINKS:
-        scale = largest * shrink / _LARGEST
-        missed = (_rounded(rows, scale) * scale - rows).square().sum(1, keepdim=True)
-        best, error = torch.where(missed < error, scale, best), torch.minimum(missed, error)
-    return _rounded(rows, best).to(torch.int8).reshape(weight.shape), best.flatten()
-
-
-def _rounded(rows: Tensor, scale: Tensor) -> Tensor:
-    return (rows / scale).round().clamp(-_LARGEST, _LARGEST)
+    scale = torch.where(largest > 0, largest, torch.ones_like(largest)) / _LARGEST
+    whole = (rows / scale).round().clamp(-_LARGEST, _LARGEST).to(torch.int8)
+    return whole.reshape(weight.shape), scale.flatten()
 
 
 def restore(name: str, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
