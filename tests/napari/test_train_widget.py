@@ -93,7 +93,7 @@ def test_train_on_a_folder_then_use_the_model_then_train_again(
     widget = dock(viewer)
     widget.setup.images.kind.value = FOLDER
     widget.setup.images.folder.value = str(folder)
-    assert widget.setup.name.value == "pictures-2d-x2"
+    assert widget.setup.names.name.value == "pictures-2d-x2"
     assert outcome(widget, qtbot, widget.start_button.native.click).kind == "complete"
 
     assert "2 images were left out" in widget.progress.left_out_button.text
@@ -111,7 +111,7 @@ def test_train_on_a_folder_then_use_the_model_then_train_again(
     assert "pictures-2d-x2" in {spec.name for spec in list_models()}
 
     viewer.layers.selection.active = source
-    widget.use_button.native.click()
+    widget.results.use_button.native.click()
     upscaling = viewer.window.dock_widgets["Super-resolution (2D) (napari-hrsr)"]
     assert upscaling.model.value == "pictures-2d-x2"
     assert upscaling.layer.value == source
@@ -119,8 +119,8 @@ def test_train_on_a_folder_then_use_the_model_then_train_again(
     qtbot.wait_until(lambda: "cells x2" in viewer.layers, timeout=TIMEOUT)
     qtbot.wait_until(lambda: not upscaling.controller.running, timeout=TIMEOUT)
 
-    widget.show_button.native.click()
-    widget.show_button.native.click()
+    widget.results.show_button.native.click()
+    widget.results.show_button.native.click()
     shown = [layer for layer in viewer.layers if layer.name.startswith("Validation")]
     assert len(shown) == 4
     assert len({tuple(layer.extent.world.ravel() // 2) for layer in shown}) == 1
@@ -128,7 +128,7 @@ def test_train_on_a_folder_then_use_the_model_then_train_again(
     # Neither the preview layers nor the result are to be learned from.
     widget.setup.images.kind.value = "Layers"
     assert widget.setup.images.chosen_layers() == [source]
-    assert widget.setup.name.value == "cells-2d-x2"
+    assert widget.setup.names.name.value == "cells-2d-x2"
     assert outcome(widget, qtbot, widget.start_button.native.click).kind == "complete"
     assert widget.progress.left_out_button.native.isHidden()
     assert find_spec("cells-2d-x2").scale == (2, 2)
@@ -143,7 +143,7 @@ def test_stop_then_resume_then_close(viewer, qtbot, told, monkeypatch, tmp_path)
     viewer.add_image(data.coins()[:150, :160], name="coins")
     widget = dock(viewer, steps=100_000)
     widget.start()
-    qtbot.wait_until(lambda: widget.use_button.enabled, timeout=TIMEOUT)
+    qtbot.wait_until(lambda: widget.results.use_button.enabled, timeout=TIMEOUT)
     assert "left" in widget.progress.status.value
     checkpoint = tmp_path / "napari-hrsr-runs" / "coins-2d-x2" / "checkpoint.safetensors"
     qtbot.wait_until(checkpoint.exists, timeout=TIMEOUT)
@@ -153,7 +153,7 @@ def test_stop_then_resume_then_close(viewer, qtbot, told, monkeypatch, tmp_path)
     assert outcome(widget, qtbot, widget.stop_button.native.click).kind == "stopped"
     assert not children()
     assert "Resume" in widget.progress.status.value
-    assert widget.use_button.enabled
+    assert widget.results.use_button.enabled
     measured = list(widget.progress.plot.psnr.points)
 
     events = []
@@ -185,7 +185,7 @@ def test_a_pair_of_different_scenes_is_refused(viewer, qtbot, told, tmp_path):
     assert told == [widget.progress.status.value]
     assert widget.show_setup.value
     assert widget.start_button.enabled
-    assert not widget.use_button.enabled
+    assert not widget.results.use_button.enabled
     assert not list((tmp_path / "napari-hrsr-runs").iterdir())
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import (
     CheckBox,
     ComboBox,
     Container,
-    FileEdit,
     FloatSpinBox,
     Label,
     LineEdit,
@@ -22,19 +20,12 @@ from napari_hrsr._napari.degradation_sample import Sample
 from napari_hrsr._napari.fitting import AlignedLabels, narrow, wrap
 from napari_hrsr._napari.image_source import ImageSource
 from napari_hrsr._napari.network_choice import NetworkChoice
-from napari_hrsr._napari.training_images import layer_image
-from napari_hrsr._napari.training_names import (
-    CUSTOM,
-    FACTORS,
-    free_folder,
-    model_name,
-    parse_factor,
-)
+from napari_hrsr._napari.run_names import RunNames
+from napari_hrsr._napari.training_images import LayerImage, layer_image
+from napari_hrsr._napari.training_names import CUSTOM, FACTORS, parse_factor
 from napari_hrsr._napari.training_options import MADE, OTHER_FIELDS, SAME_FIELDS, TrainingOptions
 from napari_hrsr._napari.training_process import COARSE, IMAGES, Order
 from napari_hrsr.errors import HrsrError, InputError
-from napari_hrsr.models.catalog import list_models
-from napari_hrsr.models.user_models import user_models
 
 if TYPE_CHECKING:
     import napari
@@ -62,7 +53,6 @@ class TrainSetup(Container):
     def __init__(self, viewer: napari.Viewer) -> None:
         super().__init__(labels=False)
         self._viewer = viewer
-        self._ours = {"name": "", "folder": ""}
         self._seed = 0
         self.preview = DegradationPreview(viewer)
         self._build()
@@ -88,16 +78,7 @@ class TrainSetup(Container):
             step=5,
             tooltip="How long to train. The longer, the better; stopping earlier is fine.",
         )
-        self.name = LineEdit(
-            label="Name",
-            tooltip="Letters, digits, '-', '_' and '.'. The finished model is listed by it.",
-        )
-        self.folder = FileEdit(
-            label="Run folder",
-            mode="d",
-            value="",
-            tooltip="Everything about the run is written here; Resume goes on with it.",
-        )
+        self.names = RunNames()
         self.preview_button = PushButton(
             text="Preview degradation",
             tooltip="Show a part of an image as the network will see it. "
@@ -106,12 +87,11 @@ class TrainSetup(Container):
         self.preview_facts = Label(label="")
         self.more = CheckBox(text="More options")
         self.details = TrainingOptions(self._viewer)
-        self.folder.choose_btn.text = "Choose"
         self.basics = Container(labels=True)
         self.basics.extend(
             [
                 *self.images.widgets, self.factor, self.custom, *self.network.widgets,
-                self.minutes, self.name, self.folder,
+                self.minutes, *self.names.widgets,
             ]
         )  # fmt: skip
         self.basics.margins = (0, 0, 0, 0)
@@ -132,7 +112,6 @@ class TrainSetup(Container):
         self.details.device.changed.connect(self._choose_network)
         self.details.steps.changed.connect(self._choose_network)
         self.minutes.changed.connect(self._choose_network)
-        self.name.changed.connect(self._suggest)
         self.more.changed.connect(self._show_options)
         self.preview_button.clicked.connect(self.show_degradation)
         self.preview.shown.connect(self._on_preview)
@@ -155,11 +134,6 @@ class TrainSetup(Container):
         """1, or 3 where colours are learned together."""
         return 3 if self.details.colours.value else 1
 
-    @property
-    def run_folder(self) -> Path:
-        """The folder of the run, new or to be resumed."""
-        return Path(self.folder.value).expanduser().absolute()
-
     def update_choices(self) -> None:
         """Follow the layers and the installed models."""
         self.images.follow()
@@ -175,29 +149,9 @@ class TrainSetup(Container):
             If something is missing, or cannot be understood.
         """
         scale, details = self.scale, self.details
+        # A folder that was free may hold a run by now.
         self._suggest()
-        layers = self.images.chosen_layers()
-        paths = [str(p) for p in self.images.chosen_paths()]
-        if not layers and not paths:
-            msg = "there is nothing to learn from: tick layers, or choose files or a folder"
-            raise InputError(msg)
-        name = self.name.value.strip()
-        if name in {spec.name for spec in list_models()} - {spec.name for spec in user_models()}:
-            msg = f"{name!r} is the name of a model that came with the plugin: choose another"
-            raise InputError(msg)
-        data: dict[str, Any] = {"images": [IMAGES] if layers else paths}
-        coarse: list[Any] = []
-        if details.low.value != MADE:
-            coarse = details.coarse.chosen_layers()
-            measured = [str(p) for p in details.coarse.chosen_paths()]
-            if not coarse and not measured:
-                msg = "choose the measured low-resolution images, or let them be made"
-                raise InputError(msg)
-            kind = "coarse" if details.low.value == SAME_FIELDS else "unpaired"
-            data[kind] = [COARSE] if coarse else measured
-        if details.low.value == OTHER_FIELDS and not self.network.adversarial.value:
-            msg = "low-resolution images of other fields are for adversarial training only"
-            raise InputError(msg)
+        data, layers, coarse = self._data()
         settings: dict[str, Any] = {
             "scale": list(scale),
             "channels": self.channels,
@@ -206,15 +160,34 @@ class TrainSetup(Container):
             "degradation": details.degradation(scale),
             **self.network.settings(),
         }
-        settings["model"]["name"] = name
+        settings["model"]["name"] = self.names.model_name()
         if details.steps.value:
             settings["steps"] = int(details.steps.value)
         else:
             settings["minutes"] = float(self.minutes.value)
-        ndim = len(scale)
-        return Order(
-            self.run_folder,
-            settings,
+        return Order(self.names.run_folder, settings, layers, coarse)
+
+    def _data(self) -> tuple[dict[str, Any], tuple[LayerImage, ...], tuple[LayerImage, ...]]:
+        """Return which images to learn from, with the layers among them: sharp and coarse."""
+        ndim, low = len(self.scale), self.details.low.value
+        layers, paths = self.images.chosen_layers(), self.images.chosen_paths()
+        if not layers and not paths:
+            msg = "there is nothing to learn from: tick layers, or choose files or a folder"
+            raise InputError(msg)
+        data: dict[str, Any] = {"images": [IMAGES] if layers else [str(p) for p in paths]}
+        coarse: list[Any] = []
+        if low == OTHER_FIELDS and not self.network.adversarial.value:
+            msg = "low-resolution images of other fields are for adversarial training only"
+            raise InputError(msg)
+        if low != MADE:
+            coarse, paths = self.details.coarse.chosen_layers(), self.details.coarse.chosen_paths()
+            if not coarse and not paths:
+                msg = "choose the measured low-resolution images, or let them be made"
+                raise InputError(msg)
+            kind = "coarse" if low == SAME_FIELDS else "unpaired"
+            data[kind] = [COARSE] if coarse else [str(p) for p in paths]
+        return (
+            data,
             tuple(layer_image(layer, ndim) for layer in layers),
             tuple(layer_image(layer, ndim) for layer in coarse),
         )
@@ -246,12 +219,6 @@ class TrainSetup(Container):
         if self.preview.draw(sample, layer):
             self.preview_button.enabled = False
 
-    def forget_names(self) -> None:
-        """Suggest another name and folder for the next run, unless they were typed."""
-        if self.name.value == self._ours["name"]:
-            self.name.value = ""
-        self._suggest()
-
     def close_setup(self) -> None:
         """Let go of everything: the window is closing."""
         self.problem.disconnect()
@@ -275,23 +242,14 @@ class TrainSetup(Container):
         self._choose_network()
 
     def _suggest(self) -> None:
-        """Name the model after the first image, and the folder after the model."""
+        """Suggest names after the first image."""
         try:
             scale = self.scale
         except InputError:
             return
-        if self.name.value in ("", self._ours["name"]):
-            layers, paths = self.images.chosen_layers(), self.images.chosen_paths()
-            first = str(layers[0].name) if layers else paths[0].name.split(".")[0] if paths else ""
-            taken = {spec.name for spec in list_models()}
-            self._ours["name"] = model_name(first, scale, taken)
-            if self.name.value != self._ours["name"]:
-                self.name.value = self._ours["name"]
-        folder = str(self.folder.value)
-        if folder in ("", ".", self._ours["folder"]):
-            self._ours["folder"] = str(free_folder(self.name.value.strip() or "my-model"))
-            if folder != self._ours["folder"]:
-                self.folder.value = self._ours["folder"]
+        layers, paths = self.images.chosen_layers(), self.images.chosen_paths()
+        first = str(layers[0].name) if layers else paths[0].name.split(".")[0] if paths else ""
+        self.names.suggest(first, scale)
 
     def _choose_network(self) -> None:
         try:

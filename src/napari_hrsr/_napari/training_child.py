@@ -57,9 +57,11 @@ class Child:
         self._killer: threading.Timer | None = None
         with contextlib.suppress(psutil.Error, OSError):
             # The window goes first where both want the processor.
-            windows = sys.platform == "win32"
-            polite = psutil.BELOW_NORMAL_PRIORITY_CLASS if windows else _POLITE
-            psutil.Process(self._process.pid).nice(polite)
+            process = psutil.Process(self._process.pid)
+            if sys.platform == "win32":
+                process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+            else:
+                process.nice(min(process.nice() + _POLITE, 19))
 
     @property
     def pid(self) -> int:

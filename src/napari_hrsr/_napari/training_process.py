@@ -121,7 +121,9 @@ def _kept_once_begun(order: Order) -> Iterator[None]:
         return
     try:
         if order.folder.exists() and any(order.folder.iterdir()):
-            msg = f"the run folder {order.folder} is not empty: choose a new one"
+            holds_run = (order.folder / "config.toml").exists()
+            content = "holds a training already: resume it, or" if holds_run else "is not empty:"
+            msg = f"the run folder {order.folder} {content} choose a new one"
             raise InputError(msg)
     except OSError as error:
         msg = f"cannot use the run folder {order.folder}: {error.strerror or error}"
