@@ -125,8 +125,23 @@ def test_file_and_card_say_what_was_measured(tmp_path):
     assert inside["measurements"][0]["psnr"] == done.measurements[0].psnr
     assert {m.computed_in for m in done.measurements} == {"float32", "bfloat16"}
     card = out.with_suffix(".md").read_text()
-    assert f"Lost here: {done.lost:.3f} dB. Speed here: {done.speed:.2f}" in card
+    assert f"quality lost: {done.lost:.3f} dB" in card
+    assert done.speed_line() in card
     assert done.table() in card
+
+
+@pytest.mark.parametrize(("fast", "said"), [(True, "speed: 4.00"), (False, "speed: as the orig")])
+def test_a_difference_in_speed_is_called_one_only_where_the_computation_differs(
+    tmp_path, monkeypatch, fast, said
+):
+    monkeypatch.setattr(export, "is_fast", lambda device, dtype: fast)
+    monkeypatch.setattr(export, "megapixel_seconds", lambda runs, channels: [4.0, 1.0, 2.0])
+    done = export_model(
+        "general-2d-x2", tmp_path / "out.safetensors", precision="bfloat16", device="cpu"
+    )
+    assert done.measurements[1].computed_in == ("bfloat16" if fast else "float32")
+    assert done.speed_line().startswith(said)
+    assert done.lost == pytest.approx(done.measurements[0].psnr - done.measurements[1].psnr)
 
 
 def test_automatic_precision_is_the_models_own_where_the_device_is_fast_in_it(monkeypatch):

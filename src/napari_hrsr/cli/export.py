@@ -44,6 +44,6 @@ def export(
             table.add_row(m.model, chosen, f"{m.psnr:.3f}", near, f"{m.seconds:.2g}")
         Console().print(table)
         typer.echo(f"quality lost: {done.lost:.3f} dB, on the sample {done.sample!r}")
-        typer.echo(f"speed: {done.speed:.2f} times the original's, on {done.device}")
+        typer.echo(done.speed_line())
         typer.echo(f"file: {done.size} bytes, the original's {done.original_size}")
         typer.echo(f"model: {out}")

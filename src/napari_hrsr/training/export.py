@@ -124,6 +124,13 @@ class Exported:
     def _chosen(self) -> Measurement:
         return next(m for m in self.measurements[1:] if m.automatic)
 
+    def speed_line(self) -> str:
+        """Say what the speed on this device is, and where a difference is chance."""
+        measured = f"{self.speed:.2f} times the original's, on {self.device}"
+        if self._chosen.computed_in == self.measurements[0].computed_in:
+            return f"speed: as the original's, by the same computation (measured {measured})"
+        return f"speed: {measured}"
+
     def table(self) -> str:
         """Return the measurements as a table in Markdown."""
         lines = [
@@ -344,7 +351,8 @@ def export_card(spec: ModelSpec, done: Exported) -> str:
         "",
         done.table(),
         "",
-        f"Lost here: {done.lost:.3f} dB. Speed here: {done.speed:.2f} times the original's.",
+        f"- quality lost: {done.lost:.3f} dB",
+        f"- {done.speed_line()}",
         "",
     ]
     return "\n".join(lines)
