@@ -18,7 +18,7 @@ from napari_hrsr.training.batches import (
     alive_pairs,
 )
 from napari_hrsr.training.collection import ArrayItem, open_collection
-from napari_hrsr.training.config import TrainingConfig
+from napari_hrsr.training.config import DataSettings, TrainingConfig
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +72,18 @@ def test_epochs_cover_every_step_once(steps, epoch_steps):
         assert len(drawn) == length
         seen += drawn
     assert seen == list(range(steps))
+
+
+def test_a_share_of_the_truths_is_made_softer(images):
+    def detail(blurred):
+        config = TrainingConfig(
+            batch=2, patch=8, largest=64, data=DataSettings(blurred=blurred, binned=False)
+        )
+        make = DegradedPairs(images, config)
+        pairs = [make(np.random.default_rng(seed)) for seed in range(30)]
+        return np.array([np.abs(np.diff(pair.fine)).mean() for pair in pairs])
+
+    # Blur takes most of the detail of this texture, and nothing else does.
+    limit = 0.5 * detail(0.0).min()
+    assert (detail(1.0) < limit).all()
+    assert 2 <= (detail(0.3) < limit).sum() <= 18

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch.distributed
+from scipy.ndimage import gaussian_filter
 from torch.utils.data import Dataset, Sampler
 
 from napari_hrsr.training.collection import TrainingImage
@@ -29,6 +30,9 @@ from napari_hrsr.training.staining import stained
 
 FIRST_PAIRS = 24
 """Pairs alive at the first step."""
+
+_BLUR = (0.8, 2.5)
+"""Least and largest standard deviation of the blur of a truth that is made softer, in pixels."""
 
 _PAIR, _BATCH, _VALIDATION, _UNPAIRED = range(4)
 
@@ -73,7 +77,9 @@ class DegradedPairs:
         versions = group[int(rng.integers(len(group)))]
         image = versions[int(rng.integers(len(versions)))]
         window = _window(image.shape, self.config.scale, self.config.largest, rng)
-        return degraded_pair(image, window, self.config, rng)
+        share = self.config.data.blurred
+        sigma = float(rng.uniform(*_BLUR)) if share and rng.random() < share else 0.0
+        return degraded_pair(image, window, self.config, rng, sigma)
 
 
 @dataclass(frozen=True)
@@ -128,6 +134,7 @@ def degraded_pair(
     window: tuple[slice, ...],
     config: TrainingConfig,
     rng: np.random.Generator,
+    blur: float = 0.0,
 ) -> Pair:
     """Read a window of a sharp image and record it with an instrument drawn at random.
 
@@ -141,8 +148,12 @@ def degraded_pair(
         Factor and degradation.
     rng : numpy.random.Generator
         Source of randomness.
+    blur : float
+        Standard deviation of a Gaussian, in pixels, that makes the truth itself softer.
     """
     fine = image.read(window)
+    if blur:
+        fine = gaussian_filter(fine, blur, mode="nearest", axes=range(-config.ndim, 0))
     if image.channels < config.channels:
         fine = stained(fine, rng)
     degradation = config.degradation.draw(rng, config.scale)

@@ -48,6 +48,9 @@ class DataSettings:
     binned : bool
         Learn from the images averaged over blocks of two as well: less noise,
         and sharper in their pixels.
+    blurred : float
+        Share of the pairs, 0 to 1, whose truth is blurred first: an image that
+        was soft all along, as of a widefield microscope, must not be made sharp.
     resize : float
         Factor, up to 1, by which images are made smaller before use.
     crop : tuple of (int, int)
@@ -70,6 +73,7 @@ class DataSettings:
     axes: str = ""
     minimum: int = 48
     binned: bool = True
+    blurred: float = 0.0
     resize: float = 1.0
     crop: tuple[tuple[int, int], ...] = ()
     percentiles: tuple[float, float] = (0.1, 99.9)
@@ -78,6 +82,7 @@ class DataSettings:
     def __post_init__(self) -> None:
         _require(0 < self.validation_share <= 0.5, "data.validation_share", "above 0, up to 0.5",
                  self.validation_share)  # fmt: skip
+        _require(0 <= self.blurred <= 1, "data.blurred", "from 0 to 1", self.blurred)
         _require(0 < self.resize <= 1, "data.resize", "above 0, up to 1", self.resize)
         _require(self.minimum >= 8, "data.minimum", "8 or more", self.minimum)
 
