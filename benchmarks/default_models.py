@@ -290,12 +290,25 @@ def table(rows: Sequence[Mapping[str, object]], group: str, methods: Sequence[st
     return lines
 
 
-def report(model: str, rows: Sequence[Mapping[str, object]], *, acquired: bool) -> list[str]:
+def describe_folds(model: str, folds: Path) -> str:
+    """Return how long each fold was trained."""
+    recipe = read_config(RECIPES / f"{model}.toml")
+    parts = []
+    for left_out in COLOUR_FOLDS if recipe.channels == 3 else FOLDS[recipe.ndim]:
+        steps = read_config(fold_folder(folds, model, left_out) / "config.toml").steps
+        parts.append(f"{steps} without {', '.join(left_out).replace('*', '')}")
+    return f"Steps of the folds: {'; '.join(parts)}."
+
+
+def report(
+    model: str, rows: Sequence[Mapping[str, object]], folds: Path, *, acquired: bool
+) -> list[str]:
     """Return the tables by modality and by source, as lines of markdown."""
     truth = "as acquired" if acquired else "binned by two where large enough"
     methods = ["network", "linear", "back-projection"]
     methods += ["b-spline"] * ("b-spline" in rows[0])
-    lines = [f"## {model}, truth {truth}", "", " / ".join(methods), ""]
+    lines = [f"## {model}, truth {truth}", "", describe_folds(model, folds), ""]
+    lines += [" / ".join(methods), ""]
     for group in ("modality", "source"):
         lines += [*table(rows, group, methods), ""]
     return lines
@@ -317,7 +330,7 @@ def main() -> None:
     for model in options.only or MODELS:
         for acquired in (False, True)[: 1 + options.acquired]:
             rows = measure(model, options.data, folds, acquired=acquired, steps=options.steps)
-            lines = report(model, rows, acquired=acquired)
+            lines = report(model, rows, folds, acquired=acquired)
             stem = f"{model}-acquired" if acquired else model
             (options.out / f"{stem}.md").write_text("\n".join(lines))
             (options.out / f"{stem}.json").write_text(json.dumps(rows, indent=1))
