@@ -66,14 +66,11 @@ def test_files_are_tried_until_one_can_be_used(tmp_path):
 @pytest.mark.parametrize(
     ("layer", "scale", "settings", "reason"),
     [
-        (Image(np.zeros((1, 1))), (2, 2), PLAIN, "too small"),
-        (Image(np.zeros((50, 50))), (2, 2, 2), PLAIN, "axes"),
+        (Image(data.camera()[:3, :50]), (2, 2), PLAIN, "too small"),
+        (Image(np.zeros((50, 50))), (2, 2, 2), PLAIN, "no third axis"),
         (Image(data.camera()), (2, 2), {"noisy_share": 7.0}, "noisy_share"),
     ],
 )
 def test_what_cannot_be_shown_is_said_in_words(layer, scale, settings, reason):
-    try:
-        (result,) = drawn(sample(layer, scale, settings, centre=(0.0,) * layer.ndim))
-    except InputError as error:
-        result = str(error)
+    (result,) = drawn(sample(layer, scale, settings, centre=(0.0,) * layer.ndim))
     assert reason in result

@@ -46,7 +46,7 @@ def viewer(make_napari_viewer_proxy):
 def told(monkeypatch):
     """What the user was told beside the widget."""
     messages = []
-    for kind in ("show_error", "show_warning", "show_info"):
+    for kind in ("show_error", "show_warning"):
         monkeypatch.setattr(train_widget, kind, messages.append)
     return messages
 

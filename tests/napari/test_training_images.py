@@ -25,7 +25,7 @@ def written(image, folder, name="layer", cancelled=False):
     )
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64, np.int64, bool])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64, np.int64])
 def test_a_layer_becomes_a_file_with_its_pixels_and_their_size(tmp_path, dtype):
     pixels = (np.arange(60 * 70).reshape(60, 70) % 100 > 40).astype(dtype)
     layer = Image(pixels, name="cells", scale=(0.5, 0.25), units=("um", "um"))

@@ -57,6 +57,7 @@ class TrainSetup(Container):
         self.preview = DegradationPreview(viewer)
         self._build()
         self._connect()
+        self._on_factor()
         self.update_choices()
 
     def _build(self) -> None:
@@ -108,7 +109,7 @@ class TrainSetup(Container):
         self.factor.changed.connect(self._on_factor)
         self.custom.changed.connect(self._on_factor)
         self.details.low.changed.connect(self._on_low_resolution)
-        self.details.colours.changed.connect(self._on_factor)
+        self.details.colours.changed.connect(self._choose_network)
         self.details.device.changed.connect(self._choose_network)
         self.details.steps.changed.connect(self._choose_network)
         self.minutes.changed.connect(self._choose_network)
@@ -138,7 +139,8 @@ class TrainSetup(Container):
         """Follow the layers and the installed models."""
         self.images.follow()
         self.details.coarse.follow()
-        self._on_factor()
+        self._suggest()
+        self._choose_network()
 
     def order(self) -> Order:
         """Describe the training that is chosen.
@@ -148,16 +150,16 @@ class TrainSetup(Container):
         InputError
             If something is missing, or cannot be understood.
         """
-        scale, details = self.scale, self.details
+        details = self.details
         # A folder that was free may hold a run by now.
         self._suggest()
         data, layers, coarse = self._data()
         settings: dict[str, Any] = {
-            "scale": list(scale),
+            "scale": list(self.scale),
             "channels": self.channels,
             "device": details.device.value,
             "data": data,
-            "degradation": details.degradation(scale),
+            "degradation": details.degradation(),
             **self.network.settings(),
         }
         settings["model"]["name"] = self.names.model_name()
@@ -208,7 +210,7 @@ class TrainSetup(Container):
                 paths if layer is None else layer_image(layer, len(scale)),
                 scale,
                 self.channels,
-                self.details.degradation(scale),
+                self.details.degradation(),
                 self._seed,
                 () if layer is None else sample_centre(self._viewer, layer),
             )
@@ -234,10 +236,7 @@ class TrainSetup(Container):
             scale = self.scale
         except InputError:
             return
-        deep = len(scale) == 3 and scale[0] > 1
-        if self.details.slices.visible != deep:
-            self.details.slices.visible = deep
-        self.details.slices.value = deep and scale[1:] == (1, 1)
+        self.details.follow_factor(scale)
         self._suggest()
         self._choose_network()
 

@@ -91,31 +91,39 @@ class TrainingOptions(Container):
         self.margins = (0, 0, 0, 0)
         for combo in (self.low, self.instrument):
             narrow(combo)
+        self._sliced = False
         self.low.changed.connect(self._show_what_matters)
         self.instrument.changed.connect(self._show_what_matters)
         self._show_what_matters()
 
-    def _show_what_matters(self) -> None:
-        self.coarse.show(self.low.value != MADE)
-        made = self.low.value != SAME_FIELDS
-        microscope = self.instrument.value == MICROSCOPE
-        for widget in (self.instrument, self.noisy, self.slices):
-            widget.visible = made
-        for widget in (self.blurred, self.blur, self.photons):
-            widget.visible = made and microscope
-
-    def degradation(self, scale: tuple[int, ...]) -> dict[str, Any]:
-        """Return what differs from the usual settings of `Degradations`.
+    def follow_factor(self, scale: tuple[int, ...]) -> None:
+        """Offer slices where z becomes finer; suppose them where nothing else does.
 
         Parameters
         ----------
         scale : tuple of int
             Factor per spatial axis.
         """
+        self._sliced = len(scale) == 3 and scale[0] > 1
+        self.slices.value = self._sliced and scale[1:] == (1, 1)
+        self._show_what_matters()
+
+    def _show_what_matters(self) -> None:
+        self.coarse.show(self.low.value != MADE)
+        made = self.low.value != SAME_FIELDS
+        microscope = self.instrument.value == MICROSCOPE
+        for widget in (self.instrument, self.noisy):
+            widget.visible = made
+        self.slices.visible = made and self._sliced
+        for widget in (self.blurred, self.blur, self.photons):
+            widget.visible = made and microscope
+
+    def degradation(self) -> dict[str, Any]:
+        """Return what differs from the usual settings of `Degradations`."""
         settings: dict[str, Any] = {}
         if self.noisy.value != NOISY:
             settings["noisy_share"] = self.noisy.value / 100
-        if self.slices.value and len(scale) == 3 and scale[0] > 1:
+        if self.slices.value and self._sliced:
             settings["slice_axis"] = 0
         if self.instrument.value == MRI:
             return settings | {
