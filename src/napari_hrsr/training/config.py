@@ -374,14 +374,17 @@ def read_config(path: str | Path) -> TrainingConfig:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         msg = f"{path.name} is no TOML: {error}"
         raise InputError(msg) from None
+    # Absolute: the settings are written again into the folder of the run.
+    here = path.absolute().parent
     data = values.get("data", {})
     if isinstance(data, dict):
         for name in ("images", "coarse", "unpaired", "validation", "validation_coarse"):
             if isinstance(data.get(name), list):
-                data[name] = [str(path.parent / str(item)) for item in data[name]]
-    teacher = values.get("teacher", {})
-    if isinstance(teacher, dict) and str(teacher.get("model", "")).endswith(".safetensors"):
-        teacher["model"] = str(path.parent / str(teacher["model"]))
+                data[name] = [str(here / str(item)) for item in data[name]]
+    for section, name in (("model", "start_from"), ("teacher", "model")):
+        settings = values.get(section, {})
+        if isinstance(settings, dict) and str(settings.get(name, "")).endswith(".safetensors"):
+            settings[name] = str(here / str(settings[name]))
     return config_from_dict(values)
 
 
