@@ -106,7 +106,7 @@ def test_train_on_a_folder_then_use_the_model_then_train_again(
     pictures = widget.progress.comparison.pictures
     assert pictures.step == 50
     assert pictures.model.shape == pictures.truth.shape == pictures.cubic.shape
-    assert "dB over cubic interpolation" in widget.progress.figures.value
+    assert "dB over cubic" in widget.progress.figures.value
     assert "pictures-2d-x2 is listed" in widget.progress.status.value
     assert "pictures-2d-x2" in {spec.name for spec in list_models()}
 

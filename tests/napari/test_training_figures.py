@@ -22,7 +22,7 @@ ADVERSARIAL = PLAIN | {
 
 
 def test_quality_stands_beside_interpolation():
-    assert figure_lines(PLAIN) == ["PSNR 30.12 dB, +1.22 dB over cubic interpolation"]
+    assert figure_lines(PLAIN) == ["PSNR 30.12 dB, +1.22 dB over cubic"]
     assert "-0.50 dB over" in figure_lines(PLAIN | {"gain": -0.5})[0]
 
 

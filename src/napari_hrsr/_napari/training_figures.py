@@ -21,13 +21,13 @@ def figure_lines(values: Mapping[str, float]) -> list[str]:
         Lines for people.
     """
     quality = f"PSNR {values['psnr']:.2f} dB{_before(values, 'psnr', '.2f')}"
-    lines = [f"{quality}, {values['gain']:+.2f} dB over cubic interpolation"]
+    lines = [f"{quality}, {values['gain']:+.2f} dB over cubic"]
     if "generator_loss" in values and "discriminator_loss" in values:
         generator, discriminator = values["generator_loss"], values["discriminator_loss"]
         lines.append(f"Loss: generator {generator:.3f}, discriminator {discriminator:.3f}")
     for name, text in (
-        ("spectrum_distance", "Strength of detail, off the truth by"),
-        ("ring_correlation", "Place of detail, correlation with the truth"),
+        ("spectrum_distance", "Strength of detail, off by"),
+        ("ring_correlation", "Place of detail, correlation"),
         ("inconsistency", "Departure from the measurement"),
     ):
         if name in values:
