@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,13 +107,18 @@ class RunFolder:
 
     def add_row(self, values: dict[str, float]) -> None:
         """Append a measurement to the table."""
-        rows = self.rows()
-        names = list(dict.fromkeys([*(rows[0] if rows else ()), *values]))
-        with self.metrics.open("w", newline="", encoding="utf-8") as file:
-            table = csv.DictWriter(file, names, restval="")
-            table.writeheader()
-            table.writerows(rows)
-            table.writerow({k: _short(v) for k, v in values.items()})
+        self._write_rows([*self.rows(), {k: _short(v) for k, v in values.items()}])
+
+    def _write_rows(self, rows: list[dict[str, str]]) -> None:
+        """Replace the table at once: a run that is killed here loses no row."""
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO(newline="")
+        table = csv.DictWriter(text, names, restval="")
+        table.writeheader()
+        table.writerows(rows)
+        content = text.getvalue().encode()
+        with partial_file(self.metrics, len(content)) as file:
+            file.write(content)
 
     def rows(self) -> list[dict[str, str]]:
         """Return the measurements so far."""
@@ -123,10 +129,10 @@ class RunFolder:
 
     def forget_rows_after(self, step: int) -> None:
         """Drop what was measured after the step that a run goes on from."""
-        kept = [row for row in self.rows() if int(float(row["step"])) <= step]
-        self.metrics.unlink(missing_ok=True)
-        for row in kept:
-            self.add_row({k: float(v) for k, v in row.items() if v})
+        rows = self.rows()
+        kept = [row for row in rows if int(float(row["step"])) <= step]
+        if len(kept) < len(rows):
+            self._write_rows(kept)
 
     def add_log(self, text: str) -> None:
         """Append a line."""

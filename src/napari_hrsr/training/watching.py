@@ -21,7 +21,7 @@ from napari_hrsr.training.run_folder import RunFolder
 from napari_hrsr.training.validation import compare, measure
 
 _REPORT_SECONDS = 0.25
-_CHECKPOINT_SECONDS = 10.0
+_CHECKPOINT_SECONDS = 3.0
 
 
 class Watcher(pl.Callback):
