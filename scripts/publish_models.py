@@ -6,7 +6,7 @@
 RUNS holds one run folder for each model, made by
 ``napari-hrsr train --config recipes/MODEL.toml --out RUNS/MODEL``; RESULTS is
 what ``benchmarks/default_models.py`` wrote; DATA holds SOURCES.md with one
-section for each training image.
+section for each training image. Models without a run stay as they are.
 """
 
 from __future__ import annotations
@@ -175,16 +175,18 @@ def main() -> None:
     options = parser.parse_args()
     notes = dict(note.split("=", 1) for note in options.note)
     sources = (options.data / "SOURCES.md").read_text()
-    facts = []
-    for run in (options.runs / name for name in ORDER):
+    index = options.out / "index.json"
+    facts = {spec["name"]: spec for spec in json.loads(index.read_text())}
+    for run in sorted(path.parent for path in options.runs.glob("*/model.safetensors")):
         spec = publish(
             run, options.results, options.out, "Openly licensed images, each listed in the card"
         )
         text = card(spec, run, options.results, sources, notes.get(spec.name, ""))
         (options.out / f"{spec.name}.md").write_text(text)
-        facts.append(spec_to_dict(spec))
+        facts[spec.name] = spec_to_dict(spec)
         print(spec.name, spec.gains)
-    (options.out / "index.json").write_text(json.dumps(facts, indent=2) + "\n")
+    ordered = [facts[name] for name in ORDER if name in facts]
+    index.write_text(json.dumps(ordered, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from safetensors import safe_open
 from skimage import data
 
 from napari_hrsr.forward import ForwardModel
+from napari_hrsr.models.catalog import default_model
 from napari_hrsr.models.nets import build_network
 from napari_hrsr.models.nets.interpolation import Interpolation
 from napari_hrsr.models.spec import spec_from_dict
@@ -31,15 +32,17 @@ def load(spec):
 
 
 def gain(network, fine, degradation):
-    pair = make_pair(degrade(fine, degradation, np.random.default_rng(0)), fine)
-    batch = torch.from_numpy(pair.coarse)[None, None]
+    """Return the gain over cubic interpolation, in decibels; `fine` is ([C,] *spatial)."""
+    scale = degradation.instrument.factor
+    ndim = len(scale)
+    pair = make_pair(degrade(fine, degradation, np.random.default_rng(0)), fine, ndim=ndim)
+    shape = pair.coarse.shape[pair.coarse.ndim - ndim :]
+    batch = torch.from_numpy(pair.coarse.reshape(1, -1, *shape))
     with torch.inference_mode():
-        results = [
-            Interpolation(fine.ndim, (2,) * fine.ndim)(batch),
-            network(batch, torch.tensor(pair.noise)),
-        ]
-    inner = (slice(8, -8),) * fine.ndim
-    errors = [float(np.mean((r.numpy()[0, 0] - pair.fine)[inner] ** 2)) for r in results]
+        results = [Interpolation(ndim, scale)(batch), network(batch, torch.tensor(pair.noise))]
+    inner = (..., *(slice(8, -8),) * ndim)
+    truth = pair.fine.reshape(results[0].shape[1:])
+    errors = [float(np.mean((r.numpy()[0] - truth)[inner] ** 2)) for r in results]
     return 10 * math.log10(errors[0] / errors[1])
 
 
@@ -49,7 +52,14 @@ def general_2d():
 
 
 def test_the_default_models_are_there():
-    assert {"general-2d-x2", "general-3d-x2"} <= set(BY_NAME)
+    assert [default_model(2), default_model(3)] == ["general-2d-x2", "general-3d-x2"]
+    assert set(BY_NAME) == {
+        "general-2d-x2",
+        "general-2d-x4",
+        "lowlight-2d-x2",
+        "colour-2d-x2",
+        "general-3d-x2",
+    }
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
@@ -68,9 +78,9 @@ def test_index_file_and_metadata_agree(spec):
 def test_halo_of_the_file_is_exact(spec):
     network = load(spec).double()
     assert network.halo == spec.halo
-    halo, length = spec.halo[0], 2 * spec.halo[0] + 3
-    x = torch.rand(1, 1, *(length,) * spec.ndim, dtype=torch.float64)
-    middle = (slice(None), slice(None), slice(2 * halo + 2, 2 * halo + 4))
+    halo, factor = spec.halo[0], spec.scale[0]
+    x = torch.rand(1, spec.channels, *(2 * h + 3 for h in spec.halo), dtype=torch.float64)
+    middle = (slice(None), slice(None), slice(factor * (halo + 1), factor * (halo + 2)))
     noise = torch.tensor(0.02, dtype=torch.float64)
     with torch.no_grad():
         before = network(x, noise)[middle]
@@ -96,18 +106,44 @@ def test_beats_cubic_on_a_photograph_it_has_never_seen(general_2d, degradation, 
     assert gain(general_2d, fine, degradation) > margin
 
 
-def test_volumes_gain_too():
+def moving_photograph(planes):
     # The brain of skimage is a download; a photograph moved along z makes a volume.
     plane = data.camera().astype(np.float32)[150:214, 180:244] / 255
-    volume = np.stack([np.roll(plane, shift, axis=1) for shift in range(48)])
+    return np.stack([np.roll(plane, shift, axis=1) for shift in range(planes)])
+
+
+def test_volumes_gain_too():
     degradation = Degradation(ForwardModel((2, 2, 2)))
-    assert gain(load(BY_NAME["general-3d-x2"]), volume, degradation) > 0.3
+    assert gain(load(BY_NAME["general-3d-x2"]), moving_photograph(48), degradation) > 0.3
+
+
+def test_a_factor_of_four_gains():
+    fine = data.camera().astype(np.float32) / 255
+    for degradation in (
+        Degradation(ForwardModel((4, 4), sampling="bicubic")),
+        Degradation(ForwardModel((4, 4), (1.6, 1.6))),
+    ):
+        assert gain(load(BY_NAME["general-2d-x4"]), fine, degradation) > 0.4
+
+
+@pytest.mark.parametrize("photons", [20, 100])
+def test_with_few_photons_the_model_for_low_light_is_the_better_one(general_2d, photons):
+    fine = data.camera().astype(np.float32) / 255
+    noisy = Degradation(ForwardModel((2, 2), (0.8, 0.8)), photons, 0.01)
+    assert gain(load(BY_NAME["lowlight-2d-x2"]), fine, noisy) > gain(general_2d, fine, noisy)
+
+
+def test_colours_gain_together():
+    fine = np.moveaxis(data.chelsea().astype(np.float32)[:300, :440] / 255, -1, 0)
+    degradation = Degradation(ForwardModel((2, 2), (0.8, 0.8)), 500, 0.01)
+    assert gain(load(BY_NAME["colour-2d-x2"]), fine, degradation) > 0.8
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.name)
 def test_a_constant_inside_stays_a_constant(spec):
-    x = torch.full((1, 1, *(24,) * spec.ndim), 0.3)
+    x = torch.full((1, spec.channels, *(24,) * spec.ndim), 0.3)
     with torch.inference_mode():
         y = load(spec)(x, torch.tensor(0.0))
-    inner = y[(slice(None), slice(None), *(slice(20, -20),) * spec.ndim)]
+    border = (slice(10 * k, -10 * k) for k in spec.scale)
+    inner = y[(slice(None), slice(None), *border)]
     assert float((inner - 0.3).abs().max()) < 0.03
