@@ -21,9 +21,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 demo: $(VENV)/.installed | system
 	$(BIN)/napari-hrsr demo $(ARGS)
 
-# pytest-xvfb brings up a display of its own, so that no window appears.
+# pytest-xvfb brings up a display of its own, so that no window appears. Two
+# processes with a thread each: small networks do not gain from more threads.
 test: $(VENV)/.installed-dev | system
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.installed-dev | system
 	$(BIN)/ruff check .
