@@ -224,7 +224,11 @@ def measure_all(
 def trained_models(scale: int) -> list[str]:
     """Name the trained 2D models that ship for a factor."""
     specs = napari_hrsr.list_models(ndim=2, task="upscale")
-    return [spec.name for spec in specs if spec.weights and spec.scale == (scale, scale)]
+    return [
+        spec.name
+        for spec in specs
+        if spec.weights and spec.scale == (scale, scale) and spec.channels == 1
+    ]
 
 
 def main() -> int:

@@ -393,10 +393,13 @@ TRAINED = [spec for spec in list_models() if spec.weights is not None]
 @pytest.mark.parametrize("spec", TRAINED, ids=lambda spec: spec.name)
 def test_tiles_of_every_trained_model_equal_the_whole(spec: Any) -> None:
     shape = (90, 75) if spec.ndim == 2 else (22, 40, 21)
+    axes = "ZYX"[-spec.ndim :]
+    if spec.channels == 3:
+        shape, axes = (*shape, 3), axes + "S"
     image = np.random.default_rng(0).normal(500, 200, shape).astype(np.float32)
     model = load_model(spec.name)
-    whole = upscale(image, model, tile=1000, device="cpu")
+    whole = upscale(image, model, tile=1000, device="cpu", axes=axes)
     extent = float(np.ptp(image))
     for tile in (16, 37):
-        result = upscale(image, model, tile=tile, device="cpu")
+        result = upscale(image, model, tile=tile, device="cpu", axes=axes)
         assert_allclose(result, whole, atol=1e-5 * extent)

@@ -157,7 +157,7 @@ def test_the_script_measures_reports_what_is_missing_and_says_that_bicubic_is_of
     assert "✗ off by" in done.stdout
     assert (tmp_path / "out" / "published_sets_x2.md").read_text("utf-8") == done.stdout
     rows = json.loads((tmp_path / "out" / "published_sets_x2.json").read_text("utf-8"))
-    assert len(rows) == 3 * 4
+    assert len(rows) == 3 * 5
     psnr = {
         method: np.mean([row["psnr"] for row in rows if row["method"] == method])
         for method in ("bicubic", "linear filter 7 x 7", "back-projection-2x2", "general-2d-x2")
