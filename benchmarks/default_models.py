@@ -36,7 +36,8 @@ from napari_hrsr.models.load import load_model
 from napari_hrsr.models.nets.back_projection import BackProjection
 from napari_hrsr.models.nets.interpolation import Interpolation
 from napari_hrsr.training.collection import TrainingImage, open_collection
-from napari_hrsr.training.config import TrainingConfig, read_config
+from napari_hrsr.training.config import TrainingConfig
+from napari_hrsr.training.config_file import read_config
 from napari_hrsr.training.degrade import Degradation, degrade
 from napari_hrsr.training.fit import resume_training, run_training
 from napari_hrsr.training.patches import Pair, make_pair

@@ -24,7 +24,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from napari_hrsr.models.spec import ModelSpec, Weights, spec_from_dict, spec_to_dict
-from napari_hrsr.training.config import TrainingConfig, read_config
+from napari_hrsr.training.config import TrainingConfig
+from napari_hrsr.training.config_file import read_config
 from napari_hrsr.training.preparing import open_data
 
 ORDER = (

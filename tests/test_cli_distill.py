@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from napari_hrsr.cli import app
 from napari_hrsr.models.catalog import find_spec
-from napari_hrsr.training.config import read_config
+from napari_hrsr.training.config_file import read_config
 
 SETTINGS = """
 batch = 2

@@ -9,7 +9,7 @@ from napari_hrsr._napari.training_options import (
     SAME_FIELDS,
     TrainingOptions,
 )
-from napari_hrsr.training.config import config_from_dict
+from napari_hrsr.training.config_file import config_from_dict
 from napari_hrsr.training.degrade import Degradations
 
 

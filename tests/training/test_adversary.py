@@ -27,9 +27,8 @@ from napari_hrsr.training.config import (
     ModelSettings,
     OptimiserSettings,
     TrainingConfig,
-    config_from_dict,
-    config_to_dict,
 )
+from napari_hrsr.training.config_file import config_from_dict, config_to_dict
 from napari_hrsr.training.degrade import Degradations
 from napari_hrsr.training.events import Measured
 from napari_hrsr.training.fit import EPOCH_STEPS, resume_training, run_training

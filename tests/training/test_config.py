@@ -15,6 +15,8 @@ from napari_hrsr.training.config import (
     ModelSettings,
     OptimiserSettings,
     TrainingConfig,
+)
+from napari_hrsr.training.config_file import (
     config_from_dict,
     config_to_dict,
     read_config,

@@ -24,9 +24,8 @@ from napari_hrsr.training.config import (
     OptimiserSettings,
     TeacherSettings,
     TrainingConfig,
-    read_config,
-    write_config,
 )
+from napari_hrsr.training.config_file import read_config, write_config
 from napari_hrsr.training.degrade import Degradations
 from napari_hrsr.training.events import Measured
 from napari_hrsr.training.fit import EPOCH_STEPS, make_module, resume_training, run_training

@@ -25,9 +25,8 @@ from napari_hrsr.training.config import (
     ModelSettings,
     OptimiserSettings,
     TrainingConfig,
-    read_config,
-    write_config,
 )
+from napari_hrsr.training.config_file import read_config, write_config
 from napari_hrsr.training.events import Finished, Measured, Progress, Started
 from napari_hrsr.training.fit import EPOCH_STEPS, resume_training, run_training
 from napari_hrsr.training.run_folder import RunFolder
@@ -128,7 +127,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tmp_path, config, mo
 
 CHILD = """
 import os, signal, sys
-from napari_hrsr.training.config import read_config
+from napari_hrsr.training.config_file import read_config
 from napari_hrsr.training.events import Measured
 from napari_hrsr.training.fit import run_training
 import napari_hrsr.training.watching as watching

@@ -7,7 +7,8 @@ import pytest
 import tifffile
 
 from napari_hrsr.errors import InputError
-from napari_hrsr.training.config import DataSettings, TrainingConfig, read_config, write_config
+from napari_hrsr.training.config import DataSettings, TrainingConfig
+from napari_hrsr.training.config_file import read_config, write_config
 from napari_hrsr.training.preparing import open_data
 
 

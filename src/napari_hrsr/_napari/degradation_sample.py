@@ -103,7 +103,7 @@ def draw_sample(sample: Sample) -> Drawn:
     HrsrError
         If the image cannot be used, or a setting makes no sense.
     """
-    from napari_hrsr.training.config import config_from_dict
+    from napari_hrsr.training.config_file import config_from_dict
     from napari_hrsr.training.degrade import degrade
     from napari_hrsr.training.training_image import TrainingImage
 

@@ -10,7 +10,8 @@ import tomli_w
 
 from napari_hrsr.models.spec import ModelSpec
 from napari_hrsr.training.collection import LeftOut
-from napari_hrsr.training.config import TrainingConfig, config_to_dict
+from napari_hrsr.training.config import TrainingConfig
+from napari_hrsr.training.config_file import config_to_dict
 
 _MOST_NAMES = 200
 

@@ -1,16 +1,11 @@
-"""What a training run is told: frozen settings, read from and written to TOML."""
+"""What a training run is told: frozen settings."""
 
 from __future__ import annotations
 
 import math
-import tomllib
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
-
-import tomli_w
 
 from napari_hrsr.errors import InputError
 from napari_hrsr.models.catalog import LARGEST_FACTOR
@@ -80,11 +75,11 @@ class DataSettings:
     stained: bool = False
 
     def __post_init__(self) -> None:
-        _require(0 < self.validation_share <= 0.5, "data.validation_share", "above 0, up to 0.5",
+        require(0 < self.validation_share <= 0.5, "data.validation_share", "above 0, up to 0.5",
                  self.validation_share)  # fmt: skip
-        _require(0 <= self.blurred <= 1, "data.blurred", "from 0 to 1", self.blurred)
-        _require(0 < self.resize <= 1, "data.resize", "above 0, up to 1", self.resize)
-        _require(self.minimum >= 8, "data.minimum", "8 or more", self.minimum)
+        require(0 <= self.blurred <= 1, "data.blurred", "from 0 to 1", self.blurred)
+        require(0 < self.resize <= 1, "data.resize", "above 0, up to 1", self.resize)
+        require(self.minimum >= 8, "data.minimum", "8 or more", self.minimum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +115,7 @@ class ModelSettings:
     def __post_init__(self) -> None:
         plain = self.name.replace("-", "").replace("_", "").replace(".", "")
         fits = plain.isascii() and plain.isalnum() and not self.name.startswith(".")
-        _require(fits, "model.name", "made of letters, digits, '-', '_' and '.'", self.name)
+        require(fits, "model.name", "made of letters, digits, '-', '_' and '.'", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,11 +152,11 @@ class OptimiserSettings:
     losses: Mapping[str, float] = field(default_factory=lambda: {"charbonnier": 1.0})
 
     def __post_init__(self) -> None:
-        _require(self.kind in get_args(Optimiser), "optimiser.kind", "adamw or adam", self.kind)
-        _require(0 < self.learning_rate < 1, "optimiser.learning_rate", "between 0 and 1",
+        require(self.kind in get_args(Optimiser), "optimiser.kind", "adamw or adam", self.kind)
+        require(0 < self.learning_rate < 1, "optimiser.learning_rate", "between 0 and 1",
                  self.learning_rate)  # fmt: skip
-        _require(0 <= self.average < 1, "optimiser.average", "from 0 to below 1", self.average)
-        _require(self.clip > 0, "optimiser.clip", "above 0", self.clip)
+        require(0 <= self.average < 1, "optimiser.average", "from 0 to below 1", self.average)
+        require(self.clip > 0, "optimiser.clip", "above 0", self.clip)
 
 
 _ADVERSARIAL_WEIGHTS = (
@@ -215,13 +210,13 @@ class AdversarySettings:
     def __post_init__(self) -> None:
         for name in _ADVERSARIAL_WEIGHTS:
             value = getattr(self, name)
-            _require(math.isfinite(value) and value >= 0, f"adversary.{name}", "0 or more", value)
+            require(math.isfinite(value) and value >= 0, f"adversary.{name}", "0 or more", value)
         for name in ("generator_rate", "discriminator_rate"):
             value = getattr(self, name)
-            _require(0 < value < 1, f"adversary.{name}", "between 0 and 1", value)
-        _require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "adversary.betas",
+            require(0 < value < 1, f"adversary.{name}", "between 0 and 1", value)
+        require(len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "adversary.betas",
                  "two numbers from 0 to below 1", self.betas)  # fmt: skip
-        _require(self.ramp >= 0, "adversary.ramp", "0 or more", self.ramp)
+        require(self.ramp >= 0, "adversary.ramp", "0 or more", self.ramp)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +240,8 @@ class TeacherSettings:
     sha256: str = ""
 
     def __post_init__(self) -> None:
-        _require(bool(self.model), "teacher.model", "the name or the file of a model", self.model)
-        _require(0 < self.weight <= 1, "teacher.weight", "above 0, up to 1", self.weight)
+        require(bool(self.model), "teacher.model", "the name or the file of a model", self.model)
+        require(0 < self.weight <= 1, "teacher.weight", "above 0, up to 1", self.weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,15 +320,15 @@ class TrainingConfig:
             msg = "a run learns from an adversary or from a teacher: give [adversary] or [teacher]"
             raise InputError(msg)
         fits = len(self.scale) in (2, 3) and all(1 <= k <= LARGEST_FACTOR for k in self.scale)
-        _require(fits, "scale", f"2 or 3 factors from 1 to {LARGEST_FACTOR}", self.scale)
-        _require(self.channels in (1, 3), "channels", "1 or 3", self.channels)
-        _require(math.isfinite(self.minutes) and self.minutes >= 0, "minutes", "0 or more",
+        require(fits, "scale", f"2 or 3 factors from 1 to {LARGEST_FACTOR}", self.scale)
+        require(self.channels in (1, 3), "channels", "1 or 3", self.channels)
+        require(math.isfinite(self.minutes) and self.minutes >= 0, "minutes", "0 or more",
                  self.minutes)  # fmt: skip
-        _require(self.precision in get_args(Precision), "precision",
+        require(self.precision in get_args(Precision), "precision",
                  "auto, float32 or bfloat16", self.precision)  # fmt: skip
         for name in ("steps", "batch", "patch", "pairs", "largest", "validate_every", "patience"):
-            _require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
-        _require(self.refresh >= 1, "refresh", "1 or more", self.refresh)
+            require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
+        require(self.refresh >= 1, "refresh", "1 or more", self.refresh)
         defaults = {2: (5, 32, 160, 448), 3: (4, 12, 60, 96)}[len(self.scale)]
         for name, value in zip(("batch", "patch", "pairs", "largest"), defaults, strict=True):
             if getattr(self, name) == 0:
@@ -352,114 +347,23 @@ def _exchangeable(scale: tuple[int, ...]) -> tuple[int, ...]:
     return (len(scale) - 2, len(scale) - 1) if scale[-1] == scale[-2] else ()
 
 
-def read_config(path: str | Path) -> TrainingConfig:
-    """Read the settings of a run.
+def require(fits: bool, name: str, wanted: str, value: Any) -> None:
+    """Refuse a setting that does not fit.
 
     Parameters
     ----------
-    path : str or Path
-        TOML. Files and folders in it are relative to its own folder.
+    fits : bool
+        Whether it does.
+    name, wanted : str
+        The setting, and what it must be, in words.
+    value
+        What it is.
 
     Raises
     ------
     InputError
-        If the file cannot be read, or a setting is unknown or makes no sense.
+        Saying all of these.
     """
-    path = Path(path)
-    try:
-        values = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        msg = f"cannot read {path}: {error.strerror or error}"
-        raise InputError(msg) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        msg = f"{path.name} is no TOML: {error}"
-        raise InputError(msg) from None
-    # Absolute: the settings are written again into the folder of the run.
-    here = path.absolute().parent
-    data = values.get("data", {})
-    if isinstance(data, dict):
-        for name in ("images", "coarse", "unpaired", "validation", "validation_coarse"):
-            if isinstance(data.get(name), list):
-                data[name] = [str(here / str(item)) for item in data[name]]
-    for section, name in (("model", "start_from"), ("teacher", "model")):
-        settings = values.get(section, {})
-        if isinstance(settings, dict) and str(settings.get(name, "")).endswith(".safetensors"):
-            settings[name] = str(here / str(settings[name]))
-    return config_from_dict(values)
-
-
-def write_config(config: TrainingConfig, path: Path) -> None:
-    """Write the settings of a run as TOML that `read_config` reads."""
-    path.write_text(tomli_w.dumps(config_to_dict(config), multiline_strings=True), "utf-8")
-
-
-def config_to_dict(config: Any) -> dict[str, Any]:
-    """Return settings as plain values that TOML can hold; what is absent is left out."""
-    values: dict[str, Any] = {}
-    for f in fields(config):
-        value = getattr(config, f.name)
-        if value is None:
-            continue
-        if is_dataclass(value):
-            value = config_to_dict(value)
-        elif isinstance(value, tuple):
-            value = [list(v) if isinstance(v, tuple) else v for v in value]
-        elif isinstance(value, Mapping):
-            value = dict(value)
-        values[f.name] = value
-    return values
-
-
-def config_from_dict(values: Mapping[str, Any]) -> TrainingConfig:
-    """Rebuild settings from `config_to_dict`'s plain values.
-
-    Raises
-    ------
-    InputError
-        If a setting is unknown or makes no sense.
-    """
-    return _build(TrainingConfig, values, "")  # type: ignore[no-any-return]
-
-
-def _build(kind: Any, values: Mapping[str, Any], where: str) -> Any:
-    known = {f.name: f for f in fields(kind)}
-    for name in values:
-        if name not in known:
-            msg = f"unknown setting {where + name!r}; known are {', '.join(known)}"
-            raise InputError(msg)
-    hints = typing.get_type_hints(kind)
-    arguments = {n: _value(v, hints[n], where + n) for n, v in values.items()}
-    return kind(**arguments)
-
-
-def _value(value: Any, hint: Any, where: str) -> Any:
-    choices = [a for a in get_args(hint) if a is not type(None)]
-    if type(None) in get_args(hint):
-        hint = choices[0]
-    if is_dataclass(hint):
-        _require(isinstance(value, Mapping), where, "a table", value)
-        return _build(hint, value, f"{where}.")
-    origin = typing.get_origin(hint) or hint
-    if origin is tuple:
-        _require(isinstance(value, list | tuple), where, "a list", value)
-        inner = get_args(hint)[0]
-        return tuple(_value(v, inner, where) for v in value)
-    if origin is Literal:
-        _require(value in get_args(hint), where, " or ".join(map(str, get_args(hint))), value)
-    elif origin is float:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        _require(number, where, "a number", value)
-        return float(value)
-    elif origin is int:
-        _require(isinstance(value, int) and not isinstance(value, bool), where,
-                 "a whole number", value)  # fmt: skip
-    elif origin in (str, bool):
-        _require(isinstance(value, origin), where,
-                 "a text in quotes" if origin is str else "true or false", value)  # fmt: skip
-    return value
-
-
-def _require(fits: bool, name: str, wanted: str, value: Any) -> None:
     if not fits:
         msg = f"setting {name!r} must be {wanted}, got {value!r}"
         raise InputError(msg)

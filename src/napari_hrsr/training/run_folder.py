@@ -12,7 +12,8 @@ from PIL import Image
 
 from napari_hrsr.errors import InputError
 from napari_hrsr.files.partial import check_folder, partial_file
-from napari_hrsr.training.config import TrainingConfig, read_config, write_config
+from napari_hrsr.training.config import TrainingConfig
+from napari_hrsr.training.config_file import read_config, write_config
 from napari_hrsr.training.validation import Comparison
 
 _LARGEST_PICTURE = 384

@@ -13,13 +13,8 @@ from napari_hrsr.models.catalog import find_spec
 from napari_hrsr.models.header import parse_spec, read_header
 from napari_hrsr.models.user_models import install_model
 from napari_hrsr.training.collection import ArrayItem
-from napari_hrsr.training.config import (
-    AdversarySettings,
-    TrainingConfig,
-    config_from_dict,
-    config_to_dict,
-    read_config,
-)
+from napari_hrsr.training.config import AdversarySettings, TrainingConfig
+from napari_hrsr.training.config_file import config_from_dict, config_to_dict, read_config
 from napari_hrsr.training.events import Report
 from napari_hrsr.training.fit import resume_training, run_training
 
