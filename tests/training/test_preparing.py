@@ -10,6 +10,7 @@ from napari_hrsr.errors import InputError
 from napari_hrsr.training.config import DataSettings, TrainingConfig
 from napari_hrsr.training.config_file import read_config, write_config
 from napari_hrsr.training.preparing import open_data
+from napari_hrsr.training.start import train
 
 
 @pytest.fixture
@@ -45,3 +46,18 @@ def test_a_crop_that_leaves_nothing_to_learn_from_is_refused(folder, crop):
     settings = DataSettings(images=(str(folder),), crop=crop)
     with pytest.raises(InputError, match=r"crop|small"):
         open_data(TrainingConfig(steps=1, data=settings))
+
+
+@pytest.mark.parametrize(
+    "setting", [{"crop": ((0, 90), (0, 90))}, {"resize": 0.5}, {"leave_out": ("one",)}]
+)
+def test_what_would_change_one_side_of_a_pair_is_refused(folder, setting):
+    settings = DataSettings(images=(str(folder),), coarse=(str(folder),), **setting)
+    with pytest.raises(InputError, match=next(iter(setting))):
+        open_data(TrainingConfig(steps=1, data=settings))
+
+
+@pytest.mark.parametrize("name", ["coarse", "unpaired", "validation"])
+def test_arrays_are_not_dropped_in_silence(folder, name):
+    with pytest.raises(InputError, match=f"{name} must be files"):
+        train(folder, steps=1, **{name: np.zeros((64, 64))})

@@ -10,7 +10,7 @@ from typing import Any
 from napari_hrsr.errors import InputError
 from napari_hrsr.training.config import TrainingConfig
 from napari_hrsr.training.events import Report
-from napari_hrsr.training.start import Choices, configure, sort_images, start_run
+from napari_hrsr.training.start import Choices, configure, only_paths, sort_images, start_run
 
 
 def distill(
@@ -76,8 +76,8 @@ def distill(
     paths, arrays = sort_images(images, axes)
     choices = Choices(
         images=paths,
-        coarse=sort_images(coarse, axes)[0],
-        validation=sort_images(validation, axes)[0],
+        coarse=only_paths(coarse, "coarse"),
+        validation=only_paths(validation, "validation"),
         axes=axes,
         config=Path(config) if isinstance(config, str) else config,
         name=name,

@@ -34,7 +34,7 @@ from napari_hrsr.training.collection import (
     Preprocessing,
     open_collection,
 )
-from napari_hrsr.training.config import TrainingConfig
+from napari_hrsr.training.config import DataSettings, TrainingConfig
 from napari_hrsr.training.pairs import PairCollection, open_pairs, split_pairs
 from napari_hrsr.training.split import find_split_folders, split_collection
 from napari_hrsr.training.teacher import teacher_seconds
@@ -95,7 +95,8 @@ def open_data(
         If `cancelled` returned True.
     """
     if config.data.coarse:
-        return _open_paired(config)
+        _check_paired(config, arrays)
+        return _open_paired(config, cancelled)
     items: list[object] = [*map(Path, config.data.images), *arrays]
     held: list[object] = [*map(Path, config.data.validation)]
     if not items:
@@ -154,7 +155,19 @@ def _with_grey(every: Collection, open_colours: Callable[[], Collection]) -> Col
     return every
 
 
-def _open_paired(config: TrainingConfig) -> TrainingData:
+def _check_paired(config: TrainingConfig, arrays: Sequence[ArrayItem]) -> None:
+    """Refuse what would be done to one side of a pair alone."""
+    usual = DataSettings()
+    for name in ("leave_out", "resize", "crop", "percentiles", "stained", "blurred"):
+        if getattr(config.data, name) != getattr(usual, name):
+            msg = f"data.{name} is for sharp images alone: leave it out where data.coarse is given"
+            raise InputError(msg)
+    if arrays:
+        msg = "pairs are read from files: write the sharp images to files, for example as TIFF"
+        raise InputError(msg)
+
+
+def _open_paired(config: TrainingConfig, cancelled: Callable[[], bool]) -> TrainingData:
     def opened(coarse: tuple[str, ...], fine: tuple[str, ...]) -> PairCollection:
         return open_pairs(
             [Path(p) for p in coarse],
@@ -164,6 +177,7 @@ def _open_paired(config: TrainingConfig) -> TrainingData:
             channels=config.channels,
             axes=config.data.axes or None,
             minimum=config.data.minimum,
+            cancelled=cancelled,
         )
 
     pairs = opened(config.data.coarse, config.data.images)

@@ -345,9 +345,9 @@ def train(
         scale = (scale, scale)
     choices = Choices(
         images=paths,
-        coarse=sort_images(coarse, axes)[0],
-        unpaired=sort_images(unpaired, axes)[0],
-        validation=sort_images(validation, axes)[0],
+        coarse=only_paths(coarse, "coarse"),
+        unpaired=only_paths(unpaired, "unpaired"),
+        validation=only_paths(validation, "validation"),
         axes=axes,
         config=Path(config) if isinstance(config, str) else config,
         name=name,
@@ -402,3 +402,25 @@ def sort_images(items: Any, axes: str | None) -> tuple[tuple[str | Path, ...], l
         else:
             arrays.append(ArrayItem(f"array {len(arrays)}", item, axes or ""))
     return tuple(paths), arrays
+
+
+def only_paths(items: Any, name: str) -> tuple[str | Path, ...]:
+    """Return files and folders; arrays are taken for the sharp images alone.
+
+    Parameters
+    ----------
+    items : path, or a list of them
+        As people give them.
+    name : str
+        Of the argument.
+
+    Raises
+    ------
+    InputError
+        If an array is among them.
+    """
+    paths, arrays = sort_images(items, None)
+    if arrays:
+        msg = f"{name} must be files or folders: write its arrays to files, for example as TIFF"
+        raise InputError(msg)
+    return paths
