@@ -62,17 +62,30 @@ def test_what_json_cannot_hold_is_refused_and_nothing_is_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-class Payload:
-    def __reduce__(self):
-        return (open, ("/tmp/napari-hrsr-was-here", "w"))
-
-
-@pytest.mark.parametrize("content", [b"", b"no", pickle.dumps(Payload()), b"\x10" + bytes(40)])
+@pytest.mark.parametrize("content", [b"", b"no", b"\x10" + bytes(40)])
 def test_what_is_no_checkpoint_is_refused(tmp_path, content):
     path = tmp_path / "checkpoint.safetensors"
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match="checkpoint"):
         read_state(path)
+
+
+class Payload:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return (open, (str(self.trace), "w"))
+
+
+def test_a_pickle_in_the_place_of_a_checkpoint_does_not_run(tmp_path):
+    trace, path = tmp_path / "it ran", tmp_path / "checkpoint.safetensors"
+    path.write_bytes(pickle.dumps(Payload(trace)))
+    with pytest.raises(ModelFileError, match="checkpoint"):
+        read_state(path)
+    assert not trace.exists()
 
 
 def test_a_checkpoint_that_is_cut_off_is_refused(tmp_path):
