@@ -148,15 +148,12 @@ def record(held: Held, degradation: Degradation, ndim: int, seed: int) -> Pair:
 def fit_linear(
     truths: Sequence[Held], degradation: Degradation, scale: tuple[int, ...]
 ) -> LinearFilter:
-    """Fit the linear filter to the training sources, for one formation."""
+    """Fit the linear filter to the training sources, grey ones, for one formation."""
     rng, ndim = np.random.default_rng(0), len(scale)
     linear = LinearFilter(scale, 3 if ndim == 2 else 2)
     for held in truths:
         pair = record(held, degradation, ndim, 0)
-        colours = held.fine.ndim > ndim
-        for coarse, fine in zip(*((pair.coarse, pair.fine) if colours else
-                                  ([pair.coarse], [pair.fine])), strict=True):  # fmt: skip
-            linear.add(coarse, fine, rng)
+        linear.add(pair.coarse, pair.fine, rng)
     linear.fit()
     return linear
 
