@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from napari_hrsr.cli import training_options as options
 from napari_hrsr.cli.following import json_lines, or_closed_input, shown
 from napari_hrsr.cli.shared import explained
 
@@ -23,22 +24,14 @@ def _scale(text: str) -> tuple[int, ...]:
 
 
 def train(
-    images: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="IMAGES", help="Files and folders of sharp images to learn from."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help="Folder of the run. Default: hrsr-runs/NAME."),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help="Settings as TOML; the options here go before them.")
-    ] = None,
+    images: options.Images = None,
+    out: options.Out = None,
+    config: options.Config = None,
     resume: Annotated[
         Path | None,
         typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the model. Default: my-model.")] = None,
+    name: options.Name = None,
     scale: Annotated[
         Any,
         typer.Option(
@@ -49,25 +42,15 @@ def train(
         str | None,
         typer.Option(help="plain, small, srcnn, fsrcnn, edsr, attention or large."),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Steps of the optimiser.")] = None,
-    minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="How long to train. Default: 10.")
-    ] = None,
-    coarse: Annotated[
-        list[Path] | None,
-        typer.Option(help="Low-resolution images of the same fields, if there are any."),
-    ] = None,
+    steps: options.Steps = None,
+    minutes: options.Minutes = None,
+    coarse: options.Coarse = None,
     unpaired: Annotated[
         list[Path] | None,
         typer.Option(help="Low-resolution images of other fields, with --adversarial."),
     ] = None,
-    validation: Annotated[
-        list[Path] | None,
-        typer.Option(help="Sharp images to measure on. Default: a part of IMAGES."),
-    ] = None,
-    leave_out: Annotated[
-        list[str] | None, typer.Option(metavar="SOURCE", help="Sources in IMAGES not to use.")
-    ] = None,
+    validation: options.Validation = None,
+    leave_out: options.LeaveOut = None,
     start_from: Annotated[
         str | None, typer.Option(metavar="MODEL", help="Go on from a trained model (fine-tuning).")
     ] = None,
@@ -76,21 +59,15 @@ def train(
         typer.Option("--adversarial", help="Train against a discriminator; see --start-from."),
     ] = False,
     rgb: Annotated[bool, typer.Option("--rgb", help="Learn colours together.")] = False,
-    seed: Annotated[int | None, typer.Option(help="Of everything that is drawn.")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda, cuda:1 or mps. Default: auto.")
-    ] = None,
-    devices: Annotated[int | None, typer.Option(min=1, help="Number of GPUs. Default: 1.")] = None,
-    install: Annotated[
-        bool, typer.Option(help="List the model in napari and in 'napari-hrsr models'.")
-    ] = True,
+    seed: options.Seed = None,
+    device: options.Device = None,
+    devices: options.Devices = None,
+    install: options.Install = True,
     profile: Annotated[
         bool, typer.Option("--profile", help="Write what torch's profiler saw into the run.")
     ] = False,
-    events: Annotated[
-        bool, typer.Option("--events", hidden=True, help="Events as JSON lines; stdin closes.")
-    ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
+    events: options.Events = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Train a network on images of your own.
 

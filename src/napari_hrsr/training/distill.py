@@ -47,7 +47,7 @@ def distill(
     teacher : str or Path
         Name or file of a trained model; factor and channels are taken from it.
     student : str, optional
-        The network that learns: ``"small"`` (default), ``"fsrcnn"`` or
+        The network that learns: ``"plain"`` (default), ``"fsrcnn"`` or
         another that `train` knows.
     weight : float, optional
         Share of the distance to the teacher's result in the loss, above 0 and
