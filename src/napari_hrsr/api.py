@@ -284,7 +284,7 @@ def create_zarr(path: str | Path, job: Job, metadata: ImageMetadata) -> OmeZarrR
         shape=job.shape,
         dtype=job.dtype,
         chunks=job.chunks,
-        metadata=upscaled_metadata(metadata, job.factor, job.start),
+        metadata=upscaled_metadata(metadata, job.factor, job.origin),
     )
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from napari_hrsr.errors import InputError
 
 SPATIAL = "ZYX"
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +49,9 @@ class Axes:
         """Tell whether the last sample of every pixel is its opacity."""
         return self.samples is not None and shape[self.samples] in (2, 4)
 
-    def spread(self, values: Sequence[int], fill: int = 1) -> tuple[int, ...]:
-        """Return one value per axis of the image from one per spatial axis."""
-        spread = [fill] * self.ndim
+    def spread(self, values: Sequence[Number]) -> tuple[Number | int, ...]:
+        """Return one value per axis of the image from one per spatial axis; 1 for the others."""
+        spread: list[Number | int] = [1] * self.ndim
         for axis, value in zip(self.spatial, values, strict=True):
             spread[axis] = value
         return tuple(spread)

@@ -203,12 +203,19 @@ _ON_FINE_GRID = frozenset({"srcnn"})
 """Networks that interpolate first, and hold their features for every fine pixel."""
 
 
+_PLANE_BY_PLANE = frozenset({"plane_average"})
+"""Models that run a network on some planes at a time, along two axes."""
+
+
 def activation_channels(spec: ModelSpec) -> int:
     """Estimate the channels that a network holds per source pixel at its widest."""
     features = spec.arguments.get("features", 0)
     width = features if isinstance(features, int) else 0
     if spec.architecture in _ON_FINE_GRID:
         width *= math.prod(spec.scale)
+    elif spec.architecture in _PLANE_BY_PLANE:
+        # The planes of both orientations are summed; little is held besides.
+        width = 3 * math.prod(spec.scale)
     return max(width, spec.channels * math.prod(spec.scale))
 
 
@@ -274,6 +281,8 @@ def _largest_read(spec: ModelSpec, device: torch.device, itemsize: int) -> float
         work = 2000 * math.prod(spec.scale) * max(spec.halo or (0,))
         if spec.weights is not None:
             work = spec.weights.size // 2
+        if spec.architecture in _PLANE_BY_PLANE:
+            work *= 2
         quickly = _CPU_WORK / max(1, work)
         # A tile that is mostly halo would be no better.
         useful = math.prod(4 * h + 1 for h in spec.halo or ())

@@ -33,6 +33,7 @@ from napari_hrsr.models.catalog import default_model
 from napari_hrsr.models.load import load_model
 from napari_hrsr.models.spec import ModelSpec, Upscaler
 from napari_hrsr.pixels import check_source
+from napari_hrsr.regridding import Regrid, result_bounds
 from napari_hrsr.tiling import TilePlan, plan_tiles
 from napari_hrsr.upscaling import TileDone, count_tiles, upscale_tiles
 
@@ -61,6 +62,8 @@ class Job:
         Shape of the result.
     dtype : numpy.dtype
         Data type of the result.
+    regrid : Regrid or None
+        What takes the network's result to another grid.
     """
 
     source: Any
@@ -71,6 +74,7 @@ class Job:
     start: tuple[int, ...]
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    regrid: Regrid | None = None
 
     @property
     def total(self) -> int:
@@ -83,15 +87,24 @@ class Job:
         return math.prod(self.shape) * self.dtype.itemsize
 
     @property
-    def factor(self) -> tuple[int, ...]:
-        """Upscaling factor on every axis of the image."""
-        return self.axes.spread(self.model.spec.scale)
+    def factor(self) -> tuple[float, ...]:
+        """Pixels of the result in one of the source, on every axis of the image."""
+        scale = self.model.spec.scale if self.regrid is None else self.regrid.factor
+        return self.axes.spread(scale)
+
+    @property
+    def origin(self) -> tuple[float, ...]:
+        """Where the result's first outer edge lies on every axis, in source pixels."""
+        if self.regrid is None:
+            return self.start
+        starts = zip(self.start, self.source.shape, self.factor, strict=True)
+        return tuple(result_bounds(start, start, n, k)[0] / k for start, n, k in starts)
 
     @property
     def chunks(self) -> tuple[int, ...]:
         """Chunks for a result on disk: every tile owns whole ones."""
         chunks = [
-            _chunk(body * k)
+            _chunk(math.ceil(body * k))
             for body, k in zip(self.axes.spread(self.plan.tile), self.factor, strict=True)
         ]
         if self.axes.samples is not None:
@@ -109,6 +122,7 @@ def plan_job(
     precision: str = "auto",
     dtype: Any = None,
     region: Region | None = None,
+    regrid: Regrid | None = None,
 ) -> Job:
     """Check everything that can be checked without reading pixels, and plan.
 
@@ -130,6 +144,8 @@ def plan_job(
     region : sequence of (int, int) or None, optional
         Part of the image to upscale, per axis: first and one past the last
         pixel, or None for the whole axis.
+    regrid : Regrid, optional
+        What takes the network's result to another grid.
 
     Returns
     -------
@@ -158,13 +174,16 @@ def plan_job(
     extent = [stop - start for start, stop in bounds]
     chosen = choose_tile(spec, extent, place) if tile is None else check_tile(tile, spec.ndim)
     halo = _check_halo(spec, chosen, extent, spatial)
+    if regrid is not None:
+        halo = tuple(h + m for h, m in zip(halo, regrid.margin, strict=True))
     if roles.samples is not None:
         # Opacity is interpolated linearly, which reads one neighbour.
         halo = tuple(max(1, h) for h in halo)
     plan = plan_tiles(
         spatial, chosen, halo=halo, multiple=spec.multiple, minimum=spec.minimum, region=bounds
     )
-    factor = roles.spread(spec.scale)
+    factor = roles.spread(spec.scale if regrid is None else regrid.factor)
+    bounds = [result_bounds(a, b, n, k) for (a, b), n, k in zip(spans, shape, factor, strict=True)]
     return Job(
         source=source,
         model=upscaler,
@@ -172,8 +191,9 @@ def plan_job(
         plan=plan,
         placement=Placement(place, precise, choose_batch(spec, plan.read, place)),
         start=tuple(start for start, _ in spans),
-        shape=tuple((b - a) * k for (a, b), k in zip(spans, factor, strict=True)),
+        shape=tuple(b - a for a, b in bounds),
         dtype=_result_dtype(source.dtype, dtype),
+        regrid=regrid,
     )
 
 
@@ -193,6 +213,7 @@ def start_job(
         job.plan,
         axes=job.axes,
         intensity=intensity,
+        regrid=job.regrid,
         placement=job.placement,
         first=job.axes.pick_looped(job.start),
         indices=indices,
@@ -223,10 +244,7 @@ def describe_job(job: Job, intensity: Intensity, *, source_name: str = "") -> di
         "axes": job.axes.names,
         "source": source_name,
         "source_shape": list(job.source.shape),
-        "region": [
-            [start, start + n // k]
-            for start, n, k in zip(job.start, job.shape, job.factor, strict=True)
-        ],
+        "region": _region_of(job),
         "dtype": str(job.dtype),
         "tile": list(job.plan.tile),
         "halo": list(job.plan.halo),
@@ -239,6 +257,14 @@ def describe_job(job: Job, intensity: Intensity, *, source_name: str = "") -> di
             "numpy": np.__version__,
         },
     }
+
+
+def _region_of(job: Job) -> list[list[int]]:
+    """First and one past the last source pixel of every axis."""
+    region = [[start, start + n] for start, n in zip(job.start, job.shape, strict=True)]
+    for axis, bounds in zip(job.axes.spatial, job.plan.region, strict=True):
+        region[axis] = list(bounds)
+    return region
 
 
 def _chunk(length: int, longest: int = 1024) -> int:

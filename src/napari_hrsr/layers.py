@@ -133,7 +133,7 @@ def result_attributes(layer: Any, job: Job, record: dict[str, Any]) -> dict[str,
         Keyword arguments of ``viewer.add_image``.
     """
     n = layer.ndim
-    factor, start = job.factor[:n], job.start[:n]
+    factor, start = job.factor[:n], job.origin[:n]
     scale, translate = upscaled_scale_translate(
         layer.scale, layer.translate, layer.rotate, layer.shear, factor, start
     )
@@ -170,7 +170,7 @@ def result_name(name: str, job: Job) -> str:
 
 
 def _scaled_plane(
-    plane: dict[str, Any], factor: tuple[int, ...], start: tuple[int, ...]
+    plane: dict[str, Any], factor: tuple[float, ...], start: tuple[float, ...]
 ) -> dict[str, Any]:
     """Lay a slicing or clipping plane, given in pixels of the source, on the result."""
     axes = len(plane["position"])

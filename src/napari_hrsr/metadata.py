@@ -68,7 +68,7 @@ def plain_metadata(axes: str) -> ImageMetadata:
 
 
 def upscaled_metadata(
-    metadata: ImageMetadata, factor: Sequence[int], start: Sequence[int]
+    metadata: ImageMetadata, factor: Sequence[float], start: Sequence[float]
 ) -> ImageMetadata:
     """Metadata of a result that lies exactly on its source.
 
@@ -76,10 +76,10 @@ def upscaled_metadata(
     ----------
     metadata : ImageMetadata
         Of the source.
-    factor : sequence of int
-        Upscaling factor per axis, 1 on axes that are not upscaled.
-    start : sequence of int
-        First source pixel of the upscaled region per axis.
+    factor : sequence of float
+        Pixels of the result in one of the source per axis, 1 on axes that are not upscaled.
+    start : sequence of float
+        Where the result's first outer edge lies per axis, in source pixels.
     """
     scale, translate = upscaled_scale_translate(
         metadata.scale, metadata.translate, factor=factor, start=start

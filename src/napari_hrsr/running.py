@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from napari_hrsr.devices import Placement, float32_means_float32, memory_format
 from napari_hrsr.errors import ComputeError, HrsrError, OutOfMemoryError
 from napari_hrsr.memory import is_out_of_memory, release_memory
+from napari_hrsr.models.compose import run_wanted
 from napari_hrsr.models.spec import Upscaler
 
 SHORTEST_BODY = 4
@@ -174,7 +175,7 @@ class Runner:
         if self.spec.noise_input:
             level = torch.from_numpy(noise).to(device, dtype)
             level = level.reshape(-1, 1, *(1,) * self.spec.ndim)
-        upscaled = self._model(batch, noise=level)
+        upscaled = run_wanted(self._model, batch, level, _hull(bodies))
         self._check(upscaled, batch)
         results = []
         for result, body in zip(upscaled, bodies, strict=True):
@@ -204,3 +205,11 @@ class Runner:
             )
             msg = f"model {self.spec.name!r} returned NaN or infinite values: {remedy}"
             raise ComputeError(msg)
+
+
+def _hull(bodies: Sequence[Body]) -> Body:
+    """Return the least box that holds all bodies."""
+    return tuple(
+        (min(start for start, _ in spans), max(stop for _, stop in spans))
+        for spans in zip(*bodies, strict=True)
+    )

@@ -171,7 +171,7 @@ def _plan(data: Any, metadata: ImageMetadata, settings: Settings) -> tuple[Job, 
         recipe.check_model(job.model.spec)
         if settings.intensity is None:
             recipe.check_intensity(job.axes.pick_looped(data.shape))
-    return job, upscaled_metadata(metadata.with_axes(axes), job.factor, job.start)
+    return job, upscaled_metadata(metadata.with_axes(axes), job.factor, job.origin)
 
 
 def _available(device: str) -> str:

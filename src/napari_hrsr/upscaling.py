@@ -32,6 +32,7 @@ from napari_hrsr.memory import keep_memory, release_memory
 from napari_hrsr.models.nets.interpolation import Interpolation
 from napari_hrsr.models.spec import ModelSpec, Upscaler
 from napari_hrsr.pixels import cast_values
+from napari_hrsr.regridding import Interval, Regrid, result_bounds
 from napari_hrsr.running import Body, Runner
 from napari_hrsr.tile_reading import read_tile
 from napari_hrsr.tiling import Span, TilePlan
@@ -68,6 +69,7 @@ def upscale_tiles(
     *,
     axes: Axes,
     intensity: Intensity,
+    regrid: Regrid | None = None,
     placement: Placement | None = None,
     first: Sequence[int] | None = None,
     indices: Iterable[int] | None = None,
@@ -90,6 +92,10 @@ def upscale_tiles(
         The roles of the image's axes.
     intensity : Intensity
         Range and noise of the image.
+    regrid : Regrid, optional
+        A step that takes each tile from the network's grid to the result's;
+        the length of `out` is then as `regridding.result_bounds` has it. The
+        plan's halo must hold its margin beside the model's halo.
     placement : Placement, optional
         Device, precision and batch size; by default the CPU in float32.
     first : sequence of int, optional
@@ -117,7 +123,7 @@ def upscale_tiles(
     """
     placement = placement or Placement(torch.device("cpu"))
     order = range(count_tiles(plan, axes, out.shape)) if indices is None else list(indices)
-    job = _Job(source, out, model.spec, plan, axes, intensity, tuple(first or ()))
+    job = _Job(source, out, model.spec, plan, axes, intensity, tuple(first or ()), regrid)
     runner = Runner(model, placement, plan.halo)
     done = itertools.count(1)
 
@@ -172,6 +178,7 @@ class _Job:
     axes: Axes
     intensity: Intensity
     first: tuple[int, ...]
+    regrid: Regrid | None = None
 
     def read_all(self, indices: Sequence[int]) -> list[_Tile]:
         """Read and normalise a batch of tiles."""
@@ -207,19 +214,41 @@ class _Job:
         counts = [len(tile.images) for tile in tiles]
         noise = np.repeat([tile.levels[2] for tile in tiles], counts).astype(np.float32)
         bodies = [
-            body for tile, n in zip(tiles, counts, strict=True) for body in [_local(tile)] * n
+            body
+            for tile, n in zip(tiles, counts, strict=True)
+            for body in [_local(tile, self._window(tile))] * n
         ]
         upscaled = iter(runner.run(images, noise, bodies))
         results = []
         for tile, count in zip(tiles, counts, strict=True):
             offset, gain, _ = tile.levels
             result = np.concatenate(list(itertools.islice(upscaled, count)))
+            if self.regrid is not None:
+                result = self._regridded(tile, result, self.regrid)
             result *= np.float32(gain)
             result += np.float32(offset)
             if tile.alpha is not None:
                 result = np.concatenate([result, _upscale_alpha(tile, self.spec.scale)])
             results.append(result)
         return results
+
+    def _window(self, tile: _Tile) -> tuple[Interval, ...]:
+        """Source pixels that the network's result is wanted of."""
+        bodies = tuple((span.body_start, span.body_stop) for span in tile.spans)
+        if self.regrid is None:
+            return bodies
+        edges = zip(bodies, self.regrid.margin, self.plan.shape, strict=True)
+        return tuple((max(0, a - m), min(n, b + m)) for (a, b), m, n in edges)
+
+    def _regridded(
+        self, tile: _Tile, upscaled: NDArray[np.float32], regrid: Regrid
+    ) -> NDArray[np.float32]:
+        """Take a tile to the result's grid."""
+        window = self._window(tile)
+        crop = tuple(slice(a, b) for a, b in _local(tile, window))
+        measured = tile.images[(slice(None), slice(None), *crop)]
+        bodies = [(span.body_start, span.body_stop) for span in tile.spans]
+        return regrid(upscaled, measured.reshape(-1, *measured.shape[2:]), window, bodies)
 
     def write(
         self, tiles: Sequence[_Tile], results: Sequence[NDArray[np.float32]]
@@ -253,11 +282,15 @@ class _Job:
     def _target(self, tile: _Tile) -> Region:
         """Where a tile's body lies in the result."""
         region = [(0, n) for n in self.out.shape]
-        spatial = zip(self.axes.spatial, tile.spans, self.plan.region, self.spec.scale, strict=True)
-        for axis, span, (start, _), k in spatial:
-            region[axis] = ((span.body_start - start) * k, (span.body_stop - start) * k)
-        first = self.first or (0,) * len(tile.loop)
-        for axis, at, origin in zip(self.axes.looped, tile.loop, first, strict=True):
+        factor = self.spec.scale if self.regrid is None else self.regrid.factor
+        lengths = self.plan.shape
+        spatial = zip(self.axes.spatial, tile.spans, self.plan.region, lengths, factor, strict=True)
+        for axis, span, (start, _), n, k in spatial:
+            origin, _ = result_bounds(start, start, n, k)
+            first, last = result_bounds(span.body_start, span.body_stop, n, k)
+            region[axis] = (first - origin, last - origin)
+        looped = zip(self.axes.looped, tile.loop, self.first or (0,) * len(tile.loop), strict=True)
+        for axis, at, origin in looped:
             region[axis] = (at - origin, at - origin + 1)
         return tuple(region)
 
@@ -318,10 +351,11 @@ def _batched(order: Sequence[int], size: int) -> Iterator[Sequence[int]]:
     return (order[i : i + size] for i in range(0, len(order), size))
 
 
-def _local(tile: _Tile) -> Body:
-    """Count a tile's body from the start of its read."""
+def _local(tile: _Tile, window: Sequence[Interval]) -> Body:
+    """Count a part of a tile from the start of its read."""
     return tuple(
-        (span.body_start - span.read_start, span.body_stop - span.read_start) for span in tile.spans
+        (start - span.read_start, stop - span.read_start)
+        for span, (start, stop) in zip(tile.spans, window, strict=True)
     )
 
 
@@ -331,5 +365,6 @@ def _upscale_alpha(tile: _Tile, scale: tuple[int, ...]) -> NDArray[np.float32]:
     linear = Interpolation(ndim=len(scale), scale=scale, method="linear")
     with torch.inference_mode():
         alpha: NDArray[np.float32] = linear(torch.from_numpy(tile.alpha))[0].numpy()
-    crop = tuple(slice(a * k, b * k) for (a, b), k in zip(_local(tile), scale, strict=True))
+    bodies = _local(tile, [(span.body_start, span.body_stop) for span in tile.spans])
+    crop = tuple(slice(a * k, b * k) for (a, b), k in zip(bodies, scale, strict=True))
     return alpha[(slice(None), *crop)]

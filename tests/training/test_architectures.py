@@ -24,7 +24,7 @@ KEYS = [choice.key for choice in choices(2)]
 def test_every_choice_is_offered_and_says_what_it_is(ndim: int) -> None:
     offered = choices(ndim)
     assert [choice.key for choice in offered] == KEYS
-    assert {"small", "plain", "srcnn", "fsrcnn", "edsr", "attention", "large"} == set(KEYS)
+    assert {"small", "plain", "srcnn", "fsrcnn", "edsr", "wide", "attention", "large"} == set(KEYS)
     assert all(choice.title and choice.citation for choice in offered)
     assert len({choice.title for choice in offered}) == len(offered)
 

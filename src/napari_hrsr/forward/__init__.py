@@ -7,6 +7,7 @@ which Gaussian blur, the profile of a slice and the area of a pixel are folded,
 or the truncation of k-space.
 """
 
+from napari_hrsr.forward.axial import AxialProfile, ProfileKind, slice_matrix
 from napari_hrsr.forward.axis_kernels import AxisKernel, axis_kernel, keys_cubic
 from napari_hrsr.forward.k_space import KSpaceTruncation
 from napari_hrsr.forward.model import ForwardModel, Sampling, SliceProfile
@@ -14,14 +15,17 @@ from napari_hrsr.forward.optics import Microscope
 from napari_hrsr.forward.point_spread import PointSpread, gibson_lanni_shape
 
 __all__ = [
+    "AxialProfile",
     "AxisKernel",
     "ForwardModel",
     "KSpaceTruncation",
     "Microscope",
     "PointSpread",
+    "ProfileKind",
     "Sampling",
     "SliceProfile",
     "axis_kernel",
     "gibson_lanni_shape",
     "keys_cubic",
+    "slice_matrix",
 ]

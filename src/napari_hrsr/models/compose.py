@@ -16,6 +16,11 @@ from torch import Tensor, nn
 from napari_hrsr.errors import ModelError
 from napari_hrsr.models.spec import ModelSpec, Upscaler
 
+Wanted = Sequence[tuple[int, int]]
+
+_PLANE_PIXELS = 32768
+"""Source pixels of the planes that a network is given at once."""
+
 
 class _Composed(nn.Module):
     """Hold models; those that are torch modules move with their owner."""
@@ -66,14 +71,40 @@ class PlaneAverage(_Composed):
     """A 2D network on the zy and zx planes of a volume, averaged.
 
     The network's factor is ``(k, 1)``: its first axis runs along z, which
-    alone grows.
+    alone grows. Planes that only hold a tile's halo are left out.
     """
 
-    def forward(self, batch: Tensor, *, noise: Tensor | None = None) -> Tensor:
-        """Average over both orientations; see `Upscaler`."""
-        along_x = self._planes(batch.permute(0, 4, 1, 2, 3), noise).permute(0, 2, 3, 4, 1)
-        along_y = self._planes(batch.permute(0, 3, 1, 2, 4), noise).permute(0, 2, 3, 1, 4)
-        return (along_x + along_y) / 2
+    def forward(
+        self, batch: Tensor, *, noise: Tensor | None = None, wanted: Wanted | None = None
+    ) -> Tensor:
+        """Average over both orientations; see `Upscaler`.
+
+        Parameters
+        ----------
+        batch : Tensor
+            Shape (N, C, z, y, x).
+        noise : Tensor, optional
+            Standard deviation of the noise.
+        wanted : sequence of (int, int), optional
+            First and one past the last pixel of `batch`, per axis, of which
+            the result is looked at; it is zero elsewhere.
+        """
+        _, (top, bottom), (left, right) = wanted or [(0, n) for n in batch.shape[2:]]
+        shape = (*batch.shape[:2], self.spec.scale[0] * batch.shape[2], *batch.shape[3:])
+        result = batch.new_zeros(shape)
+        for x in self._pieces(batch, left, right):
+            plane = self._planes(batch[..., x].permute(0, 4, 1, 2, 3), noise)
+            result[..., x] += plane.permute(0, 2, 3, 4, 1)
+        for y in self._pieces(batch, top, bottom):
+            plane = self._planes(batch[..., y, :].permute(0, 3, 1, 2, 4), noise)
+            result[..., y, :] += plane.permute(0, 2, 3, 1, 4)
+        return result.mul_(0.5)
+
+    def _pieces(self, batch: Tensor, start: int, stop: int) -> Iterator[slice]:
+        """Cut planes into few enough for their activations to stay small."""
+        pixels = batch.shape[0] * batch.shape[2] * max(batch.shape[3:])
+        step = max(1, _PLANE_PIXELS // pixels)
+        return (slice(i, min(i + step, stop)) for i in range(start, stop, step))
 
     def _planes(self, batch: Tensor, noise: Tensor | None) -> Tensor:
         """Run (N, planes, C, z, width) as a batch of planes."""
@@ -83,6 +114,43 @@ class PlaneAverage(_Composed):
             level = noise.reshape(-1, 1, 1, 1).expand(n, 1, 1, 1).repeat_interleave(planes, 0)
         upscaled: Tensor = self.models[0](batch.flatten(0, 1), noise=level)
         return upscaled.reshape(n, planes, *upscaled.shape[1:])
+
+
+class Turned(_Composed):
+    """A model whose first spatial axis is another one of the image."""
+
+    def __init__(self, model: Upscaler, axis: int, spec: ModelSpec) -> None:
+        super().__init__([model], spec)
+        self._axis = axis
+
+    def forward(
+        self, batch: Tensor, *, noise: Tensor | None = None, wanted: Wanted | None = None
+    ) -> Tensor:
+        """Run the model with the axis in front; see `Upscaler`."""
+        view = batch.movedim(2 + self._axis, 2)
+        if wanted is not None:
+            others = [w for axis, w in enumerate(wanted) if axis != self._axis]
+            wanted = (wanted[self._axis], *others)
+        return run_wanted(self.models[0], view, noise, wanted).movedim(2, 2 + self._axis)
+
+
+def run_wanted(
+    model: Upscaler, batch: Tensor, noise: Tensor | None, wanted: Wanted | None
+) -> Tensor:
+    """Run a model; one that can leave out what nobody looks at is told.
+
+    Parameters
+    ----------
+    model : Upscaler
+        Any.
+    batch, noise : Tensor
+        See `Upscaler`.
+    wanted : sequence of (int, int), optional
+        See `PlaneAverage`.
+    """
+    if isinstance(model, PlaneAverage | Turned):
+        return model(batch, noise=noise, wanted=wanted)  # type: ignore[no-any-return]
+    return model(batch, noise=noise)
 
 
 def chain(*models: Upscaler) -> Upscaler:
@@ -210,10 +278,39 @@ def average_planes(model: Upscaler) -> Upscaler:
         halo=None if spec.halo is None else (spec.halo[0], spec.halo[1], spec.halo[1]),
         multiple=(spec.multiple[0], spec.multiple[1], spec.multiple[1]),
         minimum=(spec.minimum[0], spec.minimum[1], spec.minimum[1]),
-        weights=None,
         gains={},
     )
     return PlaneAverage([model], composed)
+
+
+def turned(model: Upscaler, axis: int) -> Upscaler:
+    """Make a model's first spatial axis another one of the image.
+
+    Parameters
+    ----------
+    model : Upscaler
+        With three spatial axes.
+    axis : int
+        Which axis of the image the model's first one shall be, 0 to 2; the
+        others keep their order.
+    """
+    if axis == 0:
+        return model
+
+    def move(values: tuple[int, ...]) -> tuple[int, ...]:
+        rest = list(values[1:])
+        rest.insert(axis, values[0])
+        return tuple(rest)
+
+    spec = model.spec
+    composed = replace(
+        spec,
+        scale=move(spec.scale),
+        halo=None if spec.halo is None else move(spec.halo),
+        multiple=move(spec.multiple),
+        minimum=move(spec.minimum),
+    )
+    return Turned(model, axis, composed)
 
 
 def _change_range(batch: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Tensor:
@@ -241,4 +338,4 @@ def _features(spec: ModelSpec) -> int:
     return features if isinstance(features, int) else 0
 
 
-__all__ = ["average_planes", "chain", "self_ensemble"]
+__all__ = ["average_planes", "chain", "run_wanted", "self_ensemble", "turned"]

@@ -98,6 +98,16 @@ _CHOICES = (
         arguments={2: {"features": 32, "blocks": 8}, 3: {"features": 16, "blocks": 5}},
     ),
     Architecture(
+        key="wide",
+        title="Residual blocks, wide before the activation (WDSR)",
+        citation=f"Yu et al., WDSR, 2018; {_NOISE_INPUT}",
+        architecture="convolutional",
+        arguments={
+            2: {"features": 24, "blocks": 5, "block": "wide"},
+            3: {"features": 12, "blocks": 3, "block": "wide"},
+        },
+    ),
+    Architecture(
         key="attention",
         title="Residual blocks with local channel attention (RCAN)",
         citation=(

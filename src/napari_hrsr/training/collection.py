@@ -24,7 +24,7 @@ __all__ = [
     "too_small",
 ]
 
-VOLUME_PLANES = 40
+VOLUME_PLANES = 24
 """A stack of fewer planes than this is too thin to learn from in 3D."""
 
 _REASONS_SHOWN = 5

@@ -47,6 +47,7 @@ def run_training(
     folder: str | Path,
     *,
     arrays: Sequence[ArrayItem] = (),
+    data: TrainingData | None = None,
     report: Report | None = None,
     cancelled: Callable[[], bool] | None = None,
     profile: bool = False,
@@ -62,6 +63,8 @@ def run_training(
     arrays : sequence of ArrayItem
         Sharp images in memory, beside the files of `config`. A run with them
         cannot be resumed.
+    data : TrainingData, optional
+        What to learn from in place of images; likewise.
     report : callable, optional
         Told of each event.
     cancelled : callable, optional
@@ -87,7 +90,7 @@ def run_training(
     with _quiet(), _translated():
         config = with_teacher_digest(config)
         tell(Preparing("Opening images"))
-        data = open_data(config, arrays, asked)
+        data = data or open_data(config, arrays, asked)
         network, spec = build(config)
         tell(Preparing("Measuring the speed of this machine"))
         config = settle(config, network, data)

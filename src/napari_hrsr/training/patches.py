@@ -91,6 +91,8 @@ def make_pair(
     *,
     ndim: int | None = None,
     instrument: ForwardModel | None = None,
+    levels: tuple[float, float] | None = None,
+    noise: float | None = None,
 ) -> Pair:
     """Normalise a pair as in use: range and noise come from the coarse image alone.
 
@@ -104,13 +106,18 @@ def make_pair(
         Number of spatial axes; by default all are.
     instrument : ForwardModel, optional
         What made the coarse image.
+    levels : tuple of float, optional
+        Black and white, where they are known of the image that the pair is a
+        part of.
+    noise : float, optional
+        Standard deviation of the noise where it is known, in the same units.
 
     Returns
     -------
     Pair
     """
     ndim = coarse.ndim if ndim is None else ndim
-    black, white = black_and_white(coarse)
+    black, white = levels or black_and_white(coarse)
     coarse = ((coarse - black) / (white - black)).astype(np.float32)
     fine = ((fine - black) / (white - black)).astype(np.float32)
     spatial = coarse.shape[coarse.ndim - ndim :]
@@ -123,9 +130,9 @@ def make_pair(
     # A floor, so that the network sees what calm background looks like too.
     chance += 0.1 * chance.mean() + 1e-6
     cumulative = np.cumsum(chance)
-    noise = estimate_volume_noise(coarse)
+    told = estimate_volume_noise(coarse) if noise is None else noise / (white - black)
     share = (cumulative / cumulative[-1]).astype(np.float32)
-    return Pair(coarse, fine, noise, share, spatial, instrument)
+    return Pair(coarse, fine, told, share, spatial, instrument)
 
 
 @dataclass(frozen=True, slots=True)
