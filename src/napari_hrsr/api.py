@@ -193,29 +193,78 @@ def _run(
     cancelled: Cancelled | None,
 ) -> tuple[Any, dict[str, Any]]:
     """Run a job to its end; return the result and the record of how it was made."""
-    to_file = isinstance(out, (str, Path))
-    if out is None:
-        check_memory(job)
-    elif not to_file:
-        _check_out(out, job)
-        job = replace(job, dtype=np.dtype(out.dtype))
-    if layer is None:
-        name, metadata = "", plain_metadata(job.axes.names)
-    else:
-        name, metadata = str(layer.name), layer_metadata(layer, job.axes.names)
+    job, metadata = fit_output(job, layer, out)
+    name = "" if layer is None else str(layer.name)
     stop = as_callable(cancelled)
     with contextlib.ExitStack() as stack:
         report = stack.enter_context(_reporting(progress))
         # First, so that a path that cannot be used is refused before the image is read.
-        result = stack.enter_context(create_zarr(out, job, metadata)) if to_file else None
+        target, finish = stack.enter_context(opened_output(out, job, metadata))
         measured = settle_intensity(job, intensity, noise, cancelled=stop)
         record = describe_job(job, measured, source_name=name)
-        if result is not None:
-            drain(start_job(job, result.array, measured, cancelled=stop), job.total, report)
-            return result.finish(record, stop), record
-        target = np.zeros(job.shape, job.dtype) if out is None else out
         drain(start_job(job, target, measured, cancelled=stop), job.total, report)
-        return target, record
+        return finish(record, stop), record
+
+
+def fit_output(job: Job, layer: Any, out: Any) -> tuple[Job, ImageMetadata]:
+    """Refuse an output that the result does not fit, and take its data type.
+
+    Parameters
+    ----------
+    job : Job
+        The run.
+    layer : napari layer or None
+        The source, where it is one.
+    out : array-like, str, Path or None
+        As for `upscale`.
+
+    Returns
+    -------
+    job : Job
+        With the data type of `out`.
+    metadata : ImageMetadata
+        Of the source.
+    """
+    if out is None:
+        check_memory(job)
+    elif not isinstance(out, (str, Path)):
+        _check_out(out, job)
+        job = replace(job, dtype=np.dtype(out.dtype))
+    if layer is None:
+        return job, plain_metadata(job.axes.names)
+    return job, layer_metadata(layer, job.axes.names)
+
+
+Finish = Callable[[dict[str, Any], Callable[[], bool]], Any]
+"""Called with the record of a complete result, and what to poll; returns the result."""
+
+
+@contextlib.contextmanager
+def opened_output(out: Any, job: Job, metadata: ImageMetadata) -> Iterator[tuple[Any, Finish]]:
+    """Open where a result goes; nothing is left of a file that is not finished.
+
+    Parameters
+    ----------
+    out : array-like, str, Path or None
+        As for `upscale`.
+    job : Job
+        The run.
+    metadata : ImageMetadata
+        Of the source.
+
+    Yields
+    ------
+    target : array-like
+        What to write into.
+    finish : callable
+        See `Finish`.
+    """
+    if isinstance(out, (str, Path)):
+        with create_zarr(out, job, metadata) as result:
+            yield result.array, result.finish
+        return
+    target = np.zeros(job.shape, job.dtype) if out is None else out
+    yield target, lambda record, cancelled: target
 
 
 def settle_intensity(

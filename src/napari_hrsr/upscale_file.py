@@ -96,19 +96,85 @@ def upscale_file(
         With what is wrong and what to do about it.
     """
     image = read_image(source)
-    if target.exists():
-        if target.samefile(source):
-            msg = "the result would replace its source: choose another name"
-            raise OutputError(msg)
-        if not settings.overwrite:
-            msg = f"{target.name} exists: choose another name, or allow it to be overwritten"
-            raise OutputError(msg)
-    check_output(target)
+    check_paths(source, target, overwrite=settings.overwrite)
     job, metadata = _plan(image.data, image.metadata, settings)
     check_output(target, metadata, job.dtype)
     run = functools.partial(
         _run, job, settings=settings, name=image.name, report=report, cancelled=cancelled
     )
+    return into_file(
+        target,
+        job,
+        metadata,
+        run,
+        overwrite=settings.overwrite,
+        report=report,
+        cancelled=cancelled,
+    )
+
+
+def check_paths(source: Path, target: Path, *, overwrite: bool) -> None:
+    """Refuse a result that would replace its source, or what nobody allowed it to.
+
+    Parameters
+    ----------
+    source, target : Path
+        Files.
+    overwrite : bool
+        Whether an existing result may be replaced.
+
+    Raises
+    ------
+    OutputError
+        If it must not be written there.
+    """
+    if target.exists():
+        if target.samefile(source):
+            msg = "the result would replace its source: choose another name"
+            raise OutputError(msg)
+        if not overwrite:
+            msg = f"{target.name} exists: choose another name, or allow it to be overwritten"
+            raise OutputError(msg)
+    check_output(target)
+
+
+def into_file(
+    target: Path,
+    job: Job,
+    metadata: ImageMetadata,
+    run: Callable[[Any], dict[str, Any]],
+    *,
+    overwrite: bool,
+    report: Report,
+    cancelled: Callable[[], bool],
+) -> dict[str, Any]:
+    """Run a job into a file; nothing is left of one that is not complete.
+
+    Parameters
+    ----------
+    target : Path
+        The suffix says its format.
+    job : Job
+        The run.
+    metadata : ImageMetadata
+        Of the result.
+    run : callable
+        Takes an array to write into, and returns the record.
+    overwrite : bool
+        Replace an existing result.
+    report, cancelled : callable
+        As for `upscale_file`.
+
+    Returns
+    -------
+    dict
+        The record of how the result was made.
+
+    Raises
+    ------
+    HrsrError
+        If it cannot be written.
+    """
     if is_zarr_name(target):
         with OmeZarrResult(
             target,
@@ -116,7 +182,7 @@ def upscale_file(
             dtype=job.dtype,
             chunks=job.chunks,
             metadata=metadata,
-            overwrite=settings.overwrite,
+            overwrite=overwrite,
         ) as result:
             record = run(result.array)
             result.finish(record, cancelled)

@@ -101,11 +101,14 @@ def estimate_width(
     """
     loop = tuple(n // 2 for n in axes.pick_looped(source.shape))
     noise = intensity.at(loop)[2]
-    length = min(_SEGMENT, stack.shape[stack.axis])
+    # As many slices as there are, and as a slice shows when it is recorded as coarsely.
+    ratios = {a: stack.spacing[stack.axis] / stack.spacing[a] for a in stack.lateral}
+    longest = max(math.floor(min(_SIDE, stack.shape[a]) / ratios[a]) for a in stack.lateral)
+    length = min(_SEGMENT, stack.shape[stack.axis], longest)
     frequency = np.arange(length // 2 + 1) / length
     nothing = np.zeros_like(frequency)
     if length < _LEAST_SEGMENT:
-        reason = f"{length} slices are too few to tell how thick they are"
+        reason = "slices that are so few or so small do not tell how thick they are"
         return WidthEstimate(UNKNOWN_FWHM, False, reason, frequency, nothing, nothing)
     columns, slices = _columns(source, axes, stack, loop), _slices(source, axes, stack, loop)
     axial = _power(columns, length) - noise**2
@@ -118,17 +121,14 @@ def estimate_width(
     for width in WIDTHS:
         power = np.zeros_like(frequency)
         for axis, planes in slices.items():
-            ratio = stack.spacing[stack.axis] / stack.spacing[axis]
-            count = math.floor(planes.shape[1] / ratio)
+            count = math.floor(planes.shape[1] / ratios[axis])
             if count < length:
                 continue
-            matrix = slice_matrix(AxialProfile(kind, width), ratio, count, planes.shape[1])
+            profile = AxialProfile(kind, width)
+            matrix = slice_matrix(profile, ratios[axis], count, planes.shape[1])
             recorded = np.einsum("sv,pvm->psm", matrix, planes, optimize=True)
             kept = (matrix[count // 2] ** 2).sum()
             power += np.maximum(_power(recorded, length) - noise**2 * kept, 1e-12 * axial.max())
-        if not power.any():
-            reason = "the slices are too small to tell how thick they are"
-            return WidthEstimate(UNKNOWN_FWHM, False, reason, frequency, nothing, nothing)
         difference = np.log(axial[used]) - np.log(power[used])
         distances.append(float(np.std(difference)))
         powers.append(power * np.exp(difference.mean()))

@@ -16,7 +16,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from napari_hrsr.errors import InputError
 from napari_hrsr.isotropic.axial_model import (
@@ -34,8 +34,6 @@ from napari_hrsr.jobs import Job, Region, plan_job
 from napari_hrsr.models.compose import average_planes, self_ensemble, turned
 from napari_hrsr.models.load import NetworkUpscaler, load_model
 from napari_hrsr.training.events import Report as TrainingReport
-
-Consistency = Literal["auto", "exact", "none"]
 
 
 def learn_model(
@@ -109,7 +107,7 @@ def plan_restoration(
     measured: Measured,
     model: AxialModel,
     *,
-    consistency: Consistency | float = "auto",
+    consistency: str | float = "auto",
     ensemble: bool = False,
     tile: int | Sequence[int] | None = None,
     device: str = "auto",
@@ -156,9 +154,7 @@ def plan_restoration(
     )
 
 
-def choose_gain(
-    measured: Measured, model: AxialModel, consistency: Consistency | float = "auto"
-) -> float:
+def choose_gain(measured: Measured, model: AxialModel, consistency: str | float = "auto") -> float:
     """Return how much of what the slices disagree with is taken back.
 
     Of a difference that has the variance m^2 from the network and s^2 from
