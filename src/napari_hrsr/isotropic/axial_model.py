@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from napari_hrsr.errors import ModelError, ModelFileError
 from napari_hrsr.forward import AxialProfile, slice_matrix
@@ -142,22 +141,18 @@ def measure_misfit(
     return math.sqrt(total / len(images))
 
 
-def write_axial_model(model: NetworkUpscaler, facts: AxialFacts, path: Path) -> AxialModel:
+def write_axial_model(model: AxialModel, path: Path) -> AxialModel:
     """Write a network with what it was learned for, and return it as read again.
 
     Parameters
     ----------
-    model : NetworkUpscaler
-        From a training run.
-    facts : AxialFacts
-        What it was learned for.
+    model : AxialModel
+        From `making.learn_model`.
     path : Path
         Of the new file.
     """
-    save_model(
-        model.network, model.spec, path, dtype=torch.float16,
-        metadata={METADATA_KEY: facts.to_json()},
-    )  # fmt: skip
+    metadata = {METADATA_KEY: model.facts.to_json()}
+    save_model(model.network.network, model.spec, path, metadata=metadata)
     return read_axial_model(path)
 
 

@@ -1,20 +1,10 @@
-"""Learn to refine a stack from its own slices."""
+"""The settings with which a network learns from a stack."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-from napari_hrsr.axes import Axes
-from napari_hrsr.errors import CancelledError
-from napari_hrsr.forward import AxialProfile
-from napari_hrsr.intensity import Intensity
-from napari_hrsr.isotropic.self_pairs import LARGEST, open_stack
+from napari_hrsr.isotropic.self_pairs import LARGEST
 from napari_hrsr.isotropic.stack import Stack
 from napari_hrsr.training.config import ModelSettings, OptimiserSettings, TrainingConfig
-from napari_hrsr.training.events import Report
-from napari_hrsr.training.fit import run_training
 
 MINUTES = 3.0
 """How long to learn where nobody says."""
@@ -61,49 +51,3 @@ def axial_config(
         ),
         optimiser=OptimiserSettings(),
     )
-
-
-def learn(
-    source: Any,
-    axes: Axes,
-    stack: Stack,
-    profile: AxialProfile,
-    intensity: Intensity,
-    config: TrainingConfig,
-    folder: Path,
-    *,
-    report: Report | None = None,
-    cancelled: Callable[[], bool] = lambda: False,
-) -> Path:
-    """Train on the stack's slices.
-
-    Parameters
-    ----------
-    source : array-like
-        The stack.
-    axes, stack, profile, intensity
-        As for `SelfPairs`.
-    config : TrainingConfig
-        From `axial_config`.
-    folder : Path
-        For the files of the run.
-    report, cancelled : callable
-        As for `run_training`.
-
-    Returns
-    -------
-    Path
-        The trained network, with two spatial axes and the factor
-        (`Stack.levels`, 1).
-
-    Raises
-    ------
-    CancelledError
-        If it was stopped.
-    """
-    data = open_stack(source, axes, stack, profile, intensity, config.seed)
-    model = run_training(config, folder, data=data, report=report, cancelled=cancelled)
-    if cancelled() or model is None:
-        msg = "cancelled while learning from the stack"
-        raise CancelledError(msg)
-    return model

@@ -18,14 +18,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from napari_hrsr.errors import InputError
+from napari_hrsr.errors import CancelledError, InputError
 from napari_hrsr.isotropic.axial_model import (
     AxialFacts,
     AxialModel,
     measure_misfit,
     write_axial_model,
 )
-from napari_hrsr.isotropic.learning import MINUTES, axial_config, learn
+from napari_hrsr.isotropic.learning import MINUTES, axial_config
 from napari_hrsr.isotropic.measuring import Measured
 from napari_hrsr.isotropic.restoring import AxialRestoration
 from napari_hrsr.isotropic.self_pairs import open_stack
@@ -33,7 +33,15 @@ from napari_hrsr.isotropic.stack import CLEAN
 from napari_hrsr.jobs import Job, Region, plan_job
 from napari_hrsr.models.compose import average_planes, self_ensemble, turned
 from napari_hrsr.models.load import NetworkUpscaler, load_model
+from napari_hrsr.training.events import Event
+from napari_hrsr.training.events import Measured as MeasuredEvent
 from napari_hrsr.training.events import Report as TrainingReport
+from napari_hrsr.training.fit import run_training
+from napari_hrsr.training.run_folder import RunFolder
+from napari_hrsr.training.validation import ValidationImage
+
+Preview = Callable[[AxialModel], None]
+"""Called with the network as it is by now."""
 
 
 def learn_model(
@@ -46,6 +54,8 @@ def learn_model(
     name: str = "axial",
     path: Path | None = None,
     report: TrainingReport | None = None,
+    preview: Preview | None = None,
+    enough: Callable[[], bool] = lambda: False,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> AxialModel:
     """Learn to refine a stack from its own slices.
@@ -66,41 +76,59 @@ def learn_model(
         Of the model.
     path : Path, optional
         Where to keep it; by default it is forgotten with the process.
-    report, cancelled : callable, optional
+    report : callable, optional
         As for `run_training`.
+    preview : callable, optional
+        Called from time to time, between two steps.
+    enough, cancelled : callable
+        Polled after each step: stop learning and use what there is, or stop.
 
     Raises
     ------
     CancelledError
-        If it was stopped.
+        If it was stopped before there was a network.
     """
-    stack, profile = measured.stack, measured.profile
     config = axial_config(
-        stack, name=name, minutes=minutes or MINUTES, steps=steps, seed=seed, device=device
+        measured.stack,
+        name=name,
+        minutes=minutes or MINUTES,
+        steps=steps,
+        seed=seed,
+        device=device,
+    )
+    data = open_stack(
+        measured.source,
+        measured.axes,
+        measured.stack,
+        measured.profile,
+        measured.intensity,
+        seed,
     )
     with tempfile.TemporaryDirectory(prefix="napari-hrsr-") as folder:
-        trained = learn(
-            measured.source,
-            measured.axes,
-            stack,
-            profile,
-            measured.intensity,
-            config,
-            Path(folder) / "run",
-            report=report,
-            cancelled=cancelled,
+        run = Path(folder) / "run"
+
+        def follow(event: Event) -> None:
+            if report is not None:
+                report(event)
+            if preview is not None and isinstance(event, MeasuredEvent) and not cancelled():
+                preview(_opened(RunFolder(run).model, measured, data.validation[:2]))
+
+        trained = run_training(
+            config, run, data=data, report=follow, cancelled=lambda: cancelled() or enough()
         )
-        network = load_model(trained)
-        assert isinstance(network, NetworkUpscaler)
-        held = open_stack(
-            measured.source, measured.axes, stack, profile, measured.intensity, seed
-        ).validation
-        misfit = measure_misfit(network, stack, profile, held)
-        facts = AxialFacts(stack.ratio, profile, misfit)
-        if path is not None:
-            return write_axial_model(network, facts, path)
-        # Its weights are in memory, and its file goes.
-        return AxialModel(network, facts, Path(f"{name}.safetensors"))
+        if cancelled() or trained is None:
+            msg = "cancelled while learning from the stack"
+            raise CancelledError(msg)
+        model = _opened(trained, measured, data.validation)
+        return model if path is None else write_axial_model(model, path)
+
+
+def _opened(path: Path, measured: Measured, held: list[ValidationImage]) -> AxialModel:
+    """Load a network; its weights are in memory then, and its file may go."""
+    network = load_model(path)
+    assert isinstance(network, NetworkUpscaler)
+    misfit = measure_misfit(network, measured.stack, measured.profile, held)
+    return AxialModel(network, AxialFacts(measured.stack.ratio, measured.profile, misfit), path)
 
 
 def plan_restoration(

@@ -312,6 +312,10 @@ def prepare(
     choices: Choices,
     report: Report,
     cancelled: Callable[[], bool],
+    *,
+    found: Callable[[Measured], None] = lambda measured: None,
+    preview: Callable[[Measured, AxialModel], None] | None = None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> tuple[Measured, AxialModel]:
     """Measure a stack, and learn from it or open what was learned before.
 
@@ -323,6 +327,12 @@ def prepare(
         How to learn.
     report, cancelled : callable
         As for `make_isotropic`.
+    found : callable
+        Called with what was measured, before anything is learned.
+    preview : callable, optional
+        Called with it and the network, from time to time.
+    enough : callable
+        Polled: stop learning, and use what there is.
 
     Raises
     ------
@@ -343,6 +353,7 @@ def prepare(
         progress=lambda done, total: report(MEASURING, done, total),
         cancelled=cancelled,
     )
+    found(measured)
     if known is not None:
         return measured, known
 
@@ -360,6 +371,8 @@ def prepare(
         name="axial" if path is None else path.stem,
         path=path,
         report=follow,
+        preview=None if preview is None else lambda network: preview(measured, network),
+        enough=enough,
         cancelled=cancelled,
     )
     return measured, learned
