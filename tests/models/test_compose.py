@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 
 from napari_hrsr import load_model, upscale
 from napari_hrsr.errors import ModelError
-from napari_hrsr.models.compose import average_planes, chain, self_ensemble
+from napari_hrsr.models.compose import average_planes, chain, self_ensemble, turned
 
 
 def image_of(*shape: int) -> np.ndarray:
@@ -36,6 +36,8 @@ COMPOSED = {
     "ensemble in 3D": (lambda: self_ensemble(ShuffleNet((2, 1, 2))), (9, 12, 10)),
     "planes": (lambda: average_planes(ShuffleNet((3, 1))), (9, 12, 10)),
     "planes of strides": (lambda: average_planes(ShuffleNet((2, 1), stride=2)), (8, 12, 10)),
+    "planes along y": (lambda: turned(average_planes(ShuffleNet((3, 1))), 1), (9, 12, 10)),
+    "planes along x": (lambda: turned(average_planes(ShuffleNet((2, 1))), 2), (9, 12, 10)),
     "ensemble of a chain": (
         lambda: self_ensemble(chain(ShuffleNet((2, 2)), ShuffleNet((2, 2)))),
         (30, 24),
@@ -137,3 +139,22 @@ def test_models_that_do_not_fit_together_are_refused(models: tuple[Any, ...]) ->
 def test_planes_need_a_network_that_refines_one_axis() -> None:
     with pytest.raises(ModelError, match=r"\(2, 2\)"):
         average_planes(ShuffleNet((2, 2)))
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_turned_model_treats_another_axis_as_its_first(axis: int) -> None:
+    model = average_planes(ShuffleNet((3, 1)))
+    image = image_of(5, 8, 6)
+    expected = np.moveaxis(run_whole(model, np.moveaxis(image, axis, 0).copy()), 0, axis)
+    assert_allclose(run_whole(turned(model, axis), image), expected, atol=1e-3)
+    assert turned(model, axis).spec.scale[axis] == 3
+
+
+def test_planes_of_the_halo_are_left_out_but_change_nothing() -> None:
+    model = average_planes(ShuffleNet((2, 1)))
+    batch = torch.from_numpy(image_of(6, 9, 8))[None, None]
+    with torch.inference_mode():
+        whole = model(batch)
+        part = model(batch, wanted=((0, 6), (3, 5), (2, 7)))  # type: ignore[call-arg]
+    inner = (..., slice(3, 5), slice(2, 7))
+    assert torch.allclose(part[inner], whole[inner], atol=1e-3)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from napari_hrsr.errors import ModelError, ModelFileError
+from napari_hrsr.errors import InputError, ModelError, ModelFileError
 from napari_hrsr.forward import AxialProfile, slice_matrix
 from napari_hrsr.isotropic.stack import Stack
 from napari_hrsr.models.header import parse_header, parse_spec, read_header
@@ -212,6 +212,8 @@ def _facts(path: Path) -> AxialFacts:
         raise ModelFileError(msg)
     try:
         return AxialFacts.from_json(text)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        ValueError, TypeError, KeyError, AttributeError, RecursionError, InputError
+    ) as error:  # fmt: skip
         msg = f"{path.name} says in a way that is not understood what it was learned for: {error}"
         raise ModelFileError(msg) from None

@@ -20,6 +20,7 @@ from napari_hrsr.axes import Axes
 from napari_hrsr.forward import AxialProfile, ProfileKind, slice_matrix
 from napari_hrsr.intensity import Intensity
 from napari_hrsr.isotropic.stack import Stack
+from napari_hrsr.noise_level import estimate_noise
 from napari_hrsr.pixels import read_block
 
 UNKNOWN_FWHM = 0.85
@@ -140,6 +141,25 @@ def estimate_width(
     return WidthEstimate(
         found if certain else UNKNOWN_FWHM, certain, reason, frequency, shown, powers[best]
     )
+
+
+def noise_of_slices(source: Any, axes: Axes, stack: Stack) -> float:
+    """Measure the noise of a stack in its slices, wherever its coarse axis is.
+
+    Parameters
+    ----------
+    source, axes, stack
+        As for `estimate_width`.
+
+    Returns
+    -------
+    float
+        Median over some slices of the middle channel and time point; standard
+        deviation in the stack's units.
+    """
+    loop = tuple(n // 2 for n in axes.pick_looped(source.shape))
+    planes = _slices(source, axes, stack, loop)[stack.lateral[0]]
+    return float(np.median([estimate_noise(plane) for plane in planes]))
 
 
 def _slices(

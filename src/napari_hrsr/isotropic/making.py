@@ -81,7 +81,8 @@ def learn_model(
     preview : callable, optional
         Called from time to time, between two steps.
     enough, cancelled : callable
-        Polled after each step: stop learning and use what there is, or stop.
+        Polled after each step: stop learning and use what there is, as soon as
+        there is something; or stop.
 
     Raises
     ------
@@ -113,9 +114,11 @@ def learn_model(
             if preview is not None and isinstance(event, MeasuredEvent) and not cancelled():
                 preview(_opened(RunFolder(run).model, measured, data.validation[:2]))
 
-        trained = run_training(
-            config, run, data=data, report=follow, cancelled=lambda: cancelled() or enough()
-        )
+        def stop() -> bool:
+            # Before the first measurement there is nothing to use.
+            return cancelled() or (enough() and RunFolder(run).model.exists())
+
+        trained = run_training(config, run, data=data, report=follow, cancelled=stop)
         if cancelled() or trained is None:
             msg = "cancelled while learning from the stack"
             raise CancelledError(msg)
@@ -197,17 +200,33 @@ def choose_gain(measured: Measured, model: AxialModel, consistency: str | float 
     consistency
         As for `plan_restoration`.
     """
+    check_consistency(consistency)
     if isinstance(consistency, (int, float)):
-        if not 0 <= consistency <= 1:
-            msg = f"consistency is a share from 0 to 1, got {consistency}"
-            raise InputError(msg)
         return float(consistency)
-    if consistency not in ("auto", "exact", "none"):
-        msg = f"consistency is 'auto', 'exact', 'none' or a share, got {consistency!r}"
-        raise InputError(msg)
     noise, misfit = measured.noise, model.facts.misfit
     if consistency == "none":
         return 0.0
     if consistency == "exact" or noise <= CLEAN:
         return 1.0
     return misfit**2 / (misfit**2 + noise**2)
+
+
+def check_consistency(consistency: str | float) -> None:
+    """Refuse what is neither a word nor a share.
+
+    Parameters
+    ----------
+    consistency
+        As for `plan_restoration`.
+
+    Raises
+    ------
+    InputError
+        With the choices.
+    """
+    fits = consistency in ("auto", "exact", "none")
+    if isinstance(consistency, (int, float)):
+        fits = 0 <= consistency <= 1
+    if not fits:
+        msg = f"consistency is 'auto', 'exact', 'none', or a share from 0 to 1, got {consistency!r}"
+        raise InputError(msg)

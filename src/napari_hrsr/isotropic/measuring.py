@@ -13,9 +13,9 @@ import numpy as np
 from napari_hrsr.axes import Axes, check_names, default_names, resolve_axes
 from napari_hrsr.errors import InputError
 from napari_hrsr.files import read_image
-from napari_hrsr.forward import AxialProfile
+from napari_hrsr.forward import AxialProfile, ProfileKind
 from napari_hrsr.intensity import Intensity, measure_intensity
-from napari_hrsr.isotropic.estimating import WidthEstimate, estimate_width
+from napari_hrsr.isotropic.estimating import WidthEstimate, estimate_width, noise_of_slices
 from napari_hrsr.isotropic.stack import Stack, describe_stack
 from napari_hrsr.pixels import check_source
 
@@ -145,26 +145,49 @@ def measure(
         If something does not fit, or the stack holds values that cannot be used.
     """
     roles, stack = describe(source, axes, wishes)
-    distance, estimate = stack.spacing[stack.axis], None
-    if profile is None and not isinstance(wishes.profile, str | Path):
-        profile = measured_profile(wishes.profile, stack.pixel / distance)
-    elif profile is None and wishes.profile not in ("gaussian", "box"):
-        profile = read_profile(Path(wishes.profile), stack.pixel / distance)
-    elif profile is None and wishes.fwhm is not None:
-        if not 0 < wishes.fwhm < math.inf:
-            msg = f"fwhm must be above 0, got {wishes.fwhm}"
-            raise InputError(msg)
-        profile = AxialProfile(wishes.profile, wishes.fwhm / distance)
+    profile = profile or given_profile(wishes, stack)
     intensity = measure_intensity(source, roles, progress=progress, cancelled=cancelled)
     if wishes.noise is not None:
-        if not 0 <= wishes.noise < math.inf:
-            msg = f"noise is a standard deviation from 0 up, got {wishes.noise}"
-            raise InputError(msg)
         intensity = intensity.with_noise(wishes.noise)
+    elif stack.axis != 0:
+        # It was measured in planes that run across the slices.
+        intensity = intensity.with_noise(noise_of_slices(source, roles, stack))
+    estimate = None
     if profile is None:
-        estimate = estimate_width(source, roles, stack, intensity, wishes.profile)
-        profile = AxialProfile(wishes.profile, min(SHARPEST, estimate.fwhm))
+        kind: ProfileKind = "box" if wishes.profile == "box" else "gaussian"
+        estimate = estimate_width(source, roles, stack, intensity, kind)
+        profile = AxialProfile(kind, min(SHARPEST, estimate.fwhm))
     return Measured(source, roles, stack, profile, estimate, intensity)
+
+
+def given_profile(wishes: Wishes, stack: Stack) -> AxialProfile | None:
+    """Return the slice profile that was given; None where its width is to be estimated.
+
+    Parameters
+    ----------
+    wishes : Wishes
+        What was said.
+    stack : Stack
+        The grids.
+
+    Raises
+    ------
+    InputError
+        If it is no profile.
+    """
+    distance, fwhm = stack.spacing[stack.axis], wishes.fwhm
+    if wishes.noise is not None and not 0 <= wishes.noise < math.inf:
+        msg = f"noise is a standard deviation from 0 up, got {wishes.noise}"
+        raise InputError(msg)
+    if fwhm is not None and not 0 < fwhm < math.inf:
+        msg = f"fwhm must be above 0, got {fwhm}"
+        raise InputError(msg)
+    if not isinstance(wishes.profile, str | Path):
+        return measured_profile(wishes.profile, stack.pixel / distance)
+    if wishes.profile not in ("gaussian", "box"):
+        return read_profile(Path(wishes.profile), stack.pixel / distance)
+    kind: ProfileKind = "box" if wishes.profile == "box" else "gaussian"
+    return None if fwhm is None else AxialProfile(kind, fwhm / distance)
 
 
 def measured_profile(values: Any, step: float) -> AxialProfile:
@@ -213,6 +236,11 @@ def read_profile(path: Path, step: float) -> AxialProfile:
     InputError
         If it cannot be read.
     """
+    if not path.exists():
+        msg = (
+            f"profile is 'gaussian', 'box', or a file with a measured one; there is no {path.name}"
+        )
+        raise InputError(msg)
     if path.suffix.lower() in (".txt", ".csv"):
         try:
             values = np.loadtxt(path, dtype=float, delimiter=",", ndmin=1)

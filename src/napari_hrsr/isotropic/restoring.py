@@ -38,9 +38,10 @@ _FADED = 1e-6
 _LONGEST = 64
 """Slices after which an influence that does not fade is cut off."""
 
-_DAMPING = 1e-3
+_DAMPING = 0.03
 """Energy of A A' over its largest, below which a direction counts as erased: a
-profile wider than the distance of the slices leaves little of fine detail."""
+profile half as wide again as the distance of the slices leaves little of fine
+detail, and to demand what is left exactly would multiply its noise."""
 
 
 @dataclass(frozen=True)

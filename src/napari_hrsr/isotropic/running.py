@@ -15,8 +15,8 @@ from napari_hrsr.files import is_zarr_name
 from napari_hrsr.files.ome_zarr import check_target
 from napari_hrsr.forward import AxialProfile
 from napari_hrsr.isotropic.axial_model import AxialModel, axial_folder, read_axial_model
-from napari_hrsr.isotropic.making import learn_model, plan_restoration
-from napari_hrsr.isotropic.measuring import Measured, Wishes, describe, measure
+from napari_hrsr.isotropic.making import check_consistency, learn_model, plan_restoration
+from napari_hrsr.isotropic.measuring import Measured, Wishes, describe, given_profile, measure
 from napari_hrsr.isotropic.reporting import describe_restoration
 from napari_hrsr.isotropic.restoring import AxialRestoration
 from napari_hrsr.jobs import Job, plan_job, start_job
@@ -345,11 +345,15 @@ def prepare(
         known = read_axial_model(known)
     if known is not None:
         known.check(stack)
+    # What a network was learned for holds, unless somebody says otherwise.
+    said = wishes.fwhm is not None or not (
+        isinstance(wishes.profile, str) and wishes.profile == "gaussian"
+    )
     measured = measure(
         source,
         axes,
         wishes,
-        profile=known.facts.profile if known is not None and wishes.fwhm is None else None,
+        profile=None if known is None or said else known.facts.profile,
         progress=lambda done, total: report(MEASURING, done, total),
         cancelled=cancelled,
     )
@@ -446,6 +450,10 @@ def rehearse(source: Any, axes: str | None, wishes: Wishes, choices: Choices) ->
         If something does not fit.
     """
     roles, stack = describe(source, axes, wishes)
+    given_profile(wishes, stack)
+    check_consistency(choices.consistency)
+    if choices.keep is not None:
+        kept_path(choices.keep)
     factor = ["1", "1", "1"]
     factor[stack.axis] = str(stack.levels)
     return plan_job(
