@@ -59,6 +59,7 @@ def test_the_default_models_are_there():
         "lowlight-2d-x2",
         "colour-2d-x2",
         "general-3d-x2",
+        "slices-3d-4x1x1",
     }
 
 
@@ -115,6 +116,12 @@ def moving_photograph(planes):
 def test_volumes_gain_too():
     degradation = Degradation(ForwardModel((2, 2, 2)))
     assert gain(load(BY_NAME["general-3d-x2"]), moving_photograph(48), degradation) > 0.3
+
+
+def test_thick_slices_gain_too():
+    slices = ForwardModel((4, 1, 1), slice_axis=0, slice_fwhm=4)
+    network = load(BY_NAME["slices-3d-4x1x1"])
+    assert gain(network, moving_photograph(64), Degradation(slices)) > 0.3
 
 
 def test_a_factor_of_four_gains():
