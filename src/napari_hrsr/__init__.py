@@ -20,8 +20,8 @@ _PUBLIC = {
     "export_model": "training.export",
     "list_models": "models.catalog",
     "load_model": "models.load",
-    "make_isotropic": "isotropic.running",
-    "make_isotropic_layer": "isotropic.running",
+    "make_isotropic": "isotropic.calling",
+    "make_isotropic_layer": "isotropic.calling",
     "train": "training.start",
     "upscale": "api",
     "upscale_layer": "api",
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from napari_hrsr.api import upscale, upscale_layer
     from napari_hrsr.errors import CancelledError, HrsrError
     from napari_hrsr.geometry import upscaled_scale_translate
-    from napari_hrsr.isotropic.running import make_isotropic, make_isotropic_layer
+    from napari_hrsr.isotropic.calling import make_isotropic, make_isotropic_layer
     from napari_hrsr.models.catalog import list_models
     from napari_hrsr.models.load import load_model
     from napari_hrsr.models.spec import ModelSpec, Upscaler

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,14 @@ from napari_hrsr.errors import InputError
 from napari_hrsr.files import check_output, read_image
 from napari_hrsr.isotropic.measuring import Wishes
 from napari_hrsr.isotropic.reporting import describe_restoration, describe_width
-from napari_hrsr.isotropic.running import Choices, prepare, rehearse, restoration_job, restore
+from napari_hrsr.isotropic.running import (
+    Choices,
+    map_doubt,
+    prepare,
+    rehearse,
+    restoration_job,
+    restore,
+)
 from napari_hrsr.jobs import Job
 from napari_hrsr.metadata import ImageMetadata, upscaled_metadata
 from napari_hrsr.upscale_file import Report, check_paths, into_file
@@ -27,6 +35,7 @@ def isotropic_file(
     choices: Choices,
     *,
     axes: str | None = None,
+    doubt: Path | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] = lambda text: None,
     report: Report = lambda what, done, total: None,
@@ -44,6 +53,8 @@ def isotropic_file(
         How to learn and how to restore.
     axes : str, optional
         One letter per axis, where the file does not say.
+    doubt : Path, optional
+        Where to write, too, where the result can be doubted (see `doubting`).
     overwrite : bool
         Replace an existing result.
     say : callable
@@ -69,6 +80,9 @@ def isotropic_file(
     metadata, wishes = with_spacing(metadata, wishes)
     rehearsed = rehearse(image.data, metadata.axes, wishes, choices)
     check_output(target, _placed(metadata, rehearsed), rehearsed.dtype)
+    if doubt is not None:
+        check_paths(source, doubt, overwrite=overwrite)
+        check_output(doubt, _placed(metadata, rehearsed), np.dtype(np.float32))
     measured, model = prepare(image.data, metadata.axes, wishes, choices, report, cancelled)
     say(describe_width(measured))
     job = restoration_job(measured, model, choices)
@@ -79,15 +93,15 @@ def isotropic_file(
         restore(job, measured, out, report, cancelled)
         return record
 
-    return into_file(
-        target,
-        job,
-        _placed(metadata, job),
-        run,
-        overwrite=overwrite,
-        report=report,
-        cancelled=cancelled,
-    )
+    def map_it(out: Any) -> dict[str, Any]:
+        map_doubt(measured, model, choices, report, cancelled, out)
+        return record | {"task": "doubt of isotropic", "dtype": "float32"}
+
+    into = functools.partial(into_file, overwrite=overwrite, report=report, cancelled=cancelled)
+    into(target, job, _placed(metadata, job), run)
+    if doubt is not None:
+        into(doubt, replace(job, dtype=np.dtype(np.float32)), _placed(metadata, job), map_it)
+    return record
 
 
 def with_spacing(metadata: ImageMetadata, wishes: Wishes) -> tuple[ImageMetadata, Wishes]:

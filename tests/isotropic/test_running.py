@@ -132,6 +132,23 @@ def test_noisy_slices_are_not_sharpened_into_noise(truth, tmp_path):
     assert psnr(ours[0], truth) > psnr(splines[0], truth)
 
 
+def test_doubt_is_where_the_two_orientations_differ(stack, model, tmp_path):
+    # Walls across x look different in the planes zx, which see them, and zy, which do not.
+    odd = stack.copy()
+    odd[8:12, 20:44, 20:36] += np.where(np.arange(16) % 2, 1500, -1500).astype(np.float32)
+    result, doubt = make_isotropic(
+        odd, SPACING, model=model, with_doubt=True, dtype="uint16", tile=(9, 20, 20)
+    )
+    assert (result.dtype, doubt.dtype) == (np.uint16, np.float32)
+    assert result.shape == doubt.shape
+    assert doubt.min() >= 0
+    assert doubt[26:34, 24:40, 24:32].mean() > 3 * np.median(doubt)
+    whole = make_isotropic(odd, SPACING, model=model, with_doubt=True, dtype="uint16")[1]
+    assert np.allclose(doubt, whole, atol=0.05)
+    shifted = make_isotropic(odd + 5000, SPACING, model=model, with_doubt=True)[1]
+    assert np.allclose(shifted, whole, atol=0.2)
+
+
 def test_learning_can_be_cancelled_and_cut_short(stack):
     wishes, seen = make_wishes(SPACING), []
     stop = threading.Event()
@@ -228,7 +245,7 @@ def test_a_file_becomes_a_file_with_its_geometry(stack, model, suffix, tmp_path)
     assert outcome.exit_code == 1
     assert "learn a new one" in outcome.stderr
     assert not target.exists()
-    command += ["--spacing", "1.5", "0.5", "0.5"]
+    command += ["--spacing", "1.5", "0.5", "0.5", "--doubt", str(tmp_path / f"doubt{suffix}")]
     outcome = CliRunner().invoke(app, command)
     assert outcome.exit_code == 0, outcome.stderr
     assert "inferred" in outcome.stderr
@@ -238,6 +255,9 @@ def test_a_file_becomes_a_file_with_its_geometry(stack, model, suffix, tmp_path)
     assert np.allclose(scale, 0.5)
     expected = make_isotropic(stack, (1.5, 0.5, 0.5), model=model, fwhm=1.3)
     assert np.allclose(np.asarray(result.data[...]), expected, atol=1e-2)
+    doubt = read_image(tmp_path / f"doubt{suffix}")
+    assert doubt.data.shape == (60, 64, 56)
+    assert doubt.metadata.scale == result.metadata.scale
     if suffix == ".nii.gz":
         placed = nibabel.load(target).affine
         corner = np.array([-0.5, -0.5, -0.5, 1])

@@ -71,6 +71,10 @@ def isotropic(
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Average over mirrored views too: slower.")
     ] = False,
+    doubt: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a map of where the result can be doubted, too."),
+    ] = None,
     axes: Annotated[
         str | None,
         typer.Option(help="One letter per axis, for example CZYX, where the file does not say."),
@@ -115,6 +119,7 @@ def isotropic(
                 wishes,
                 choices,
                 axes=axes,
+                doubt=doubt,
                 overwrite=overwrite,
                 say=(lambda text: None) if quiet else (lambda text: typer.echo(text, err=True)),
                 report=report,

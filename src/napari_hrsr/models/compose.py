@@ -89,6 +89,12 @@ class PlaneAverage(_Composed):
             First and one past the last pixel of `batch`, per axis, of which
             the result is looked at; it is zero elsewhere.
         """
+        return self._combined(batch, noise, wanted, 1.0).mul_(0.5)
+
+    def _combined(
+        self, batch: Tensor, noise: Tensor | None, wanted: Wanted | None, sign: float
+    ) -> Tensor:
+        """Add what the zy planes give, and `sign` times what the zx planes give."""
         _, (top, bottom), (left, right) = wanted or [(0, n) for n in batch.shape[2:]]
         shape = (*batch.shape[:2], self.spec.scale[0] * batch.shape[2], *batch.shape[3:])
         result = batch.new_zeros(shape)
@@ -97,8 +103,8 @@ class PlaneAverage(_Composed):
             result[..., x] += plane.permute(0, 2, 3, 4, 1)
         for y in self._pieces(batch, top, bottom):
             plane = self._planes(batch[..., y, :].permute(0, 3, 1, 2, 4), noise)
-            result[..., y, :] += plane.permute(0, 2, 3, 1, 4)
-        return result.mul_(0.5)
+            result[..., y, :].add_(plane.permute(0, 2, 3, 1, 4), alpha=sign)
+        return result
 
     def _pieces(self, batch: Tensor, start: int, stop: int) -> Iterator[slice]:
         """Cut planes into few enough for their activations to stay small."""
@@ -114,6 +120,16 @@ class PlaneAverage(_Composed):
             level = noise.reshape(-1, 1, 1, 1).expand(n, 1, 1, 1).repeat_interleave(planes, 0)
         upscaled: Tensor = self.models[0](batch.flatten(0, 1), noise=level)
         return upscaled.reshape(n, planes, *upscaled.shape[1:])
+
+
+class PlaneDifference(PlaneAverage):
+    """How far a 2D network's results on the zy and the zx planes are from their mean."""
+
+    def forward(
+        self, batch: Tensor, *, noise: Tensor | None = None, wanted: Wanted | None = None
+    ) -> Tensor:
+        """Return half the distance of both orientations; see `PlaneAverage`."""
+        return self._combined(batch, noise, wanted, -1.0).abs_().mul_(0.5)
 
 
 class Turned(_Composed):
@@ -283,6 +299,30 @@ def average_planes(model: Upscaler) -> Upscaler:
     return PlaneAverage([model], composed)
 
 
+def plane_difference(model: Upscaler) -> Upscaler:
+    """Make a 3D model that tells where the planes of both orientations disagree.
+
+    Parameters
+    ----------
+    model : Upscaler
+        As for `average_planes`.
+
+    Returns
+    -------
+    Upscaler
+        Like that of `average_planes`; its result is half the distance between
+        what the zy and the zx planes give, in the units of the image.
+
+    Raises
+    ------
+    ModelError
+        If the model is not of that kind.
+    """
+    average = average_planes(model).spec
+    # A difference has no black level that could be put back.
+    return PlaneDifference([model], replace(average, name=f"{model.spec.name}-difference"))
+
+
 def turned(model: Upscaler, axis: int) -> Upscaler:
     """Make a model's first spatial axis another one of the image.
 
@@ -338,4 +378,4 @@ def _features(spec: ModelSpec) -> int:
     return features if isinstance(features, int) else 0
 
 
-__all__ = ["average_planes", "chain", "run_wanted", "self_ensemble", "turned"]
+__all__ = ["average_planes", "chain", "plane_difference", "run_wanted", "self_ensemble", "turned"]
