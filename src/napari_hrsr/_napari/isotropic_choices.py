@@ -144,7 +144,7 @@ def grid_text(stack: Stack, volumes: int, itemsize: int, unit: str) -> str:
     before, after = (" x ".join(map(str, n)) for n in (stack.shape, stack.result_shape))
     return (
         f"{several}{before} voxels of {format_sizes(stack.spacing)} {unit} \N{RIGHTWARDS ARROW} "
-        f"{after} of {format_sizes(stack.target)}, {format_bytes(size)}"
+        f"{after} of {format_sizes(stack.target)} {unit}, {format_bytes(size)}"
     )
 
 

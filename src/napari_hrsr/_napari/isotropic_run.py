@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 FIRST, LEARNING, LAST = "first", "learning", "last"
 """States of a preview: nothing is learned yet, there is a network, it is the one that is used."""
+
+_SHARE = 9
+"""Time to learn after a preview, over what that preview took."""
 
 logger = logging.getLogger(__name__)
 
@@ -184,9 +188,18 @@ def _run(request: Request, control: Control, tell: Callable[[Event], None]) -> N
     def report(phase: str, done: int, total: int) -> None:
         tell(Step(phase, done, total))
 
+    pause = 0.0
+
     def show(measured: Measured, model: AxialModel | None, state: str = LEARNING) -> None:
+        nonlocal pause
+        began = time.monotonic()
+        if state == LEARNING and (began < pause or control.enough.is_set()):
+            return
         planes = _planes(measured, model, request.centre, stop)
-        if not stop() and not (state == LEARNING and control.enough.is_set()):
+        ended = time.monotonic()
+        if state == LEARNING:
+            pause = ended + _SHARE * (ended - began)
+        if not stop():
             tell(Preview(planes, state))
 
     def found(measured: Measured) -> None:

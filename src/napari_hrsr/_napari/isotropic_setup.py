@@ -5,22 +5,16 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from magicgui.widgets import CheckBox, ComboBox, Container, FileEdit, Label, LineEdit
 from psygnal import Signal
 
 from napari_hrsr._napari.choices import axes_choices, is_image
 from napari_hrsr._napari.fitting import AlignedLabels, narrow, wrap
-from napari_hrsr._napari.isotropic_choices import (
-    LETTERS,
-    coarse_axis,
-    finest_pixel,
-    grid_text,
-    parse_automatic,
-    parse_size,
-    unit_text,
-)
+from napari_hrsr._napari.isotropic_choices import format_sizes, grid_text, parse_automatic
 from napari_hrsr._napari.isotropic_network import IsotropicNetwork
 from napari_hrsr._napari.isotropic_options import IsotropicOptions
+from napari_hrsr._napari.isotropic_voxels import IsotropicVoxels, layer_size
 from napari_hrsr._napari.options import AUTOMATIC
 from napari_hrsr.errors import HrsrError, InputError
 from napari_hrsr.layers import layer_axes, layer_source
@@ -56,11 +50,10 @@ class IsotropicSetup(Container):
         super().__init__(labels=False)
         self._viewer = viewer
         self._followed: Any = None
-        self._loaded = self._axis_by_hand = False
-        self._suggested_target = ""
+        self._loaded = False
         self._build()
         self._connect()
-        self.follow_layers()
+        self._on_layer()
 
     def _build(self) -> None:
         self.layer = ComboBox(
@@ -73,27 +66,7 @@ class IsotropicSetup(Container):
             choices=self._axes_choices,
             tooltip="Which axes are space. The others (time, channel, ...) are looped over.",
         )
-        self.sizes = [
-            LineEdit(tooltip=f"Distance of the voxels along {letter}.") for letter in LETTERS
-        ]
-        self.unit = Label(value="")
-        self.voxel = Container(
-            label="Voxel z, y, x",
-            widgets=[*self.sizes, self.unit],
-            layout="horizontal",
-            labels=False,
-        )
-        self.voxel.margins = (0, 0, 0, 0)
-        self.coarse = ComboBox(
-            label="Coarse axis",
-            choices=[(letter, axis) for axis, letter in enumerate(LETTERS)],
-            tooltip="The axis along which the slices were taken: the one of the largest voxels.",
-        )
-        self.target = LineEdit(
-            label="Target voxel",
-            tooltip="Voxel size of the result along all axes, in the same unit. "
-            "Finer than the slices' pixels is interpolated, not learned.",
-        )
+        self.voxels = IsotropicVoxels()
         self.grid = Label(label="Result", value="")
         self.profile = ComboBox(
             label="Slice profile",
@@ -118,8 +91,8 @@ class IsotropicSetup(Container):
         self.details = IsotropicOptions()
         self.basics = Container(
             widgets=[
-                self.layer, self.axes, self.voxel, self.coarse, self.target, self.grid,
-                self.profile, self.profile_file, self.thickness, *self.network.widgets,
+                self.layer, self.axes, *self.voxels.widgets, self.grid, self.profile,
+                self.profile_file, self.thickness, *self.network.widgets,
             ],
             labels=True,
         )  # fmt: skip
@@ -130,20 +103,16 @@ class IsotropicSetup(Container):
         wrap(self.grid)
         for combo in (self.layer, self.axes):
             narrow(combo)
-        for edit in self.sizes:
-            edit.native.setMinimumWidth(40)
         self.details.visible = self.profile_file.visible = False
 
     def _connect(self) -> None:
         self.layer.changed.connect(self._on_layer)
         self.axes.changed.connect(self.fill)
-        for edit in self.sizes:
-            edit.changed.connect(self._on_sizes)
-        self.coarse.changed.connect(self._on_axis)
-        for widget in (self.target, self.thickness, self.profile_file, self.details.noise):
+        self.voxels.changed.connect(self.check)
+        for widget in (self.thickness, self.profile_file, self.details.noise):
             widget.changed.connect(self.check)
         self.profile.changed.connect(self._on_profile)
-        self.network.network.changed.connect(self.resized)
+        self.network.network.changed.connect(lambda: self.resized.emit())
         self.more.changed.connect(self._show_options)
 
     @property
@@ -188,10 +157,6 @@ class IsotropicSetup(Container):
         InputError
             If something cannot be understood.
         """
-        spacing = [
-            parse_size(edit.value, f"voxel size along {letter}")
-            for edit, letter in zip(self.sizes, LETTERS, strict=True)
-        ]
         profile, fwhm = self.profile.value, None
         if profile != MEASURED:
             fwhm = parse_automatic(self.thickness.value, "thickness")
@@ -200,14 +165,8 @@ class IsotropicSetup(Container):
         else:
             msg = "choose the file of the slice profile"
             raise InputError(msg)
-        return {
-            "spacing": spacing,
-            "axis": int(self.coarse.value),
-            "target": parse_size(self.target.value, "target voxel"),
-            "profile": profile,
-            "fwhm": fwhm,
-            "noise": self.details.chosen_noise(),
-        }
+        noise = self.details.chosen_noise()
+        return self.voxels.wishes() | {"profile": profile, "fwhm": fwhm, "noise": noise}
 
     def choices(self) -> dict[str, Any]:
         """Return how to learn and to restore, as keyword arguments of `running.Choices`.
@@ -236,15 +195,7 @@ class IsotropicSetup(Container):
 
     def fill(self) -> None:
         """Take the voxel sizes from the layer, and choose what follows from them."""
-        layer = self.layer.value
-        self.unit.value = ""
-        if layer is not None and "Z" in (names := self.axes.value or ""):
-            self.unit.value = unit_text(layer, names)
-            for edit, letter in zip(self.sizes, "ZYX", strict=True):
-                with edit.changed.blocked():
-                    edit.value = f"{abs(float(layer.scale[names.index(letter)])):.6g}"
-        self._axis_by_hand, self._suggested_target = False, self.target.value
-        self._on_sizes()
+        self.voxels.fill(self.layer.value, self.axes.value)
 
     def check(self) -> None:
         """Say what the result will be, or why there can be none."""
@@ -260,7 +211,11 @@ class IsotropicSetup(Container):
         self.network.offer(stack)
         source = layer_source(self.layer.value)
         volumes = math.prod(source.shape) // math.prod(stack.shape)
-        self._say(grid_text(stack, volumes, source.dtype.itemsize, self.unit.value), fits=True)
+        text = grid_text(stack, volumes, source.dtype.itemsize, self.voxels.unit.value)
+        own = [layer_size(self.layer.value, self.names(), letter) for letter in "ZYX"]
+        if not np.allclose(own, stack.spacing, rtol=1e-3):
+            text += f"\nThe result is laid on the layer, which has voxels of {format_sizes(own)}."
+        self._say(text, fits=True)
 
     def close_setup(self) -> None:
         """Let go of everything: the window is closing."""
@@ -296,25 +251,6 @@ class IsotropicSetup(Container):
             self.network.suggest(str(self.layer.value.name))
         self.fill()
         self.resized.emit()
-
-    def _on_sizes(self) -> None:
-        try:
-            sizes = [parse_size(edit.value, "voxel size") for edit in self.sizes]
-        except InputError:
-            self.check()
-            return
-        if not self._axis_by_hand:
-            with self.coarse.changed.blocked():
-                self.coarse.value = coarse_axis(sizes)
-        if self.target.value == self._suggested_target:
-            self._suggested_target = f"{finest_pixel(sizes, self.coarse.value):.6g}"
-            with self.target.changed.blocked():
-                self.target.value = self._suggested_target
-        self.check()
-
-    def _on_axis(self) -> None:
-        self._axis_by_hand = True
-        self._on_sizes()
 
     def _on_profile(self) -> None:
         self.profile_file.visible = self.profile.value == MEASURED

@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QWidget
 from napari_hrsr._napari.fitting import wrap
 from napari_hrsr._napari.isotropic_controller import IsotropicController, in_background
 from napari_hrsr._napari.isotropic_preview import PlanesView, layer_look
-from napari_hrsr._napari.isotropic_run import LEARNING, Found, Preview, Request
+from napari_hrsr._napari.isotropic_run import LAST, Found, Preview, Request
 from napari_hrsr._napari.isotropic_setup import IsotropicSetup
 from napari_hrsr._napari.options import AUTOMATIC, ON_DISK
 from napari_hrsr._napari.regions import view_centre
@@ -39,7 +39,7 @@ class MakeIsotropic(Container):
     def __init__(self, napari_viewer: napari.Viewer) -> None:
         super().__init__(labels=False, scrollable=True)
         self._viewer = napari_viewer
-        self._fits = False
+        self._learns = False
         self._source: Any = None
         self._found: Found | None = None
         self.controller = IsotropicController(napari_viewer)
@@ -115,6 +115,7 @@ class MakeIsotropic(Container):
         if request is None or not self.controller.start(request, layer):
             return False
         self._source, self._found = layer, None
+        self._learns = "model" not in request.choices
         self.planes.show_preview(None)
         self.thickness.visible = self.caution.visible = False
         self.setup.enabled = self.start_button.enabled = self.enough_button.enabled = False
@@ -188,18 +189,19 @@ class MakeIsotropic(Container):
         self.setup.follow_networks()
 
     def _on_checked(self, fits: bool) -> None:
-        self._fits = fits
         self.start_button.enabled = fits and not self.controller.running
 
     def _on_event(self, event: Any) -> None:
         match event:
             case Found():
                 self._found = event
-                self.thickness.value, self.thickness.visible = event.width, True
+                self.thickness.value = event.width[0].upper() + event.width[1:]
+                self.thickness.visible = True
+                self.enough_button.enabled = self._learns and not self.controller.cancelling
             case Preview():
                 self.planes.show_preview(event, layer_look(self._source))
-                going_on = event.state == LEARNING and not self.controller.cancelling
-                self.enough_button.enabled = going_on
+                if event.state == LAST:
+                    self.enough_button.enabled = False
             case Finished(complete=True) if self._found is not None:
                 self.caution.value, self.caution.visible = self._found.caution, True
             case Failed(message=message):
@@ -223,6 +225,7 @@ class MakeIsotropic(Container):
         self.native.setMinimumWidth(inner.minimumSizeHint().width() + bar.sizeHint().width())
 
     def _close(self) -> None:
+        self._loading.told.disconnect()
         self.controller.close()
         self.setup.close_setup()
 
