@@ -7,7 +7,8 @@ Needs csbdeep (tried: 0.8.2) and TensorFlow (2.21), not napari-hrsr; reads and
 writes arrays with the axes Z, Y, X. The network, its loss and optimiser, the
 drawing of patches, the choice of the best epoch and the prediction on both
 orientations are csbdeep's, with its defaults (U-Net of depth 2, 32 features,
-kernels of 5, residual; batches of 16 become 8). Three things are done for it:
+kernels of 5, residual), but for batches of 4 in place of 16 and patches of 64 x 64:
+more steps in the time. Three more things are done for it:
 
 - csbdeep's own `anisotropic_distortions` and ``predict(factor=...)`` take the
   centres of the first and last slice for those of the first and last voxel, which
@@ -42,7 +43,7 @@ HELD = 16
 """Patches to choose the best epoch on."""
 
 STEPS_PER_EPOCH = 25
-BATCH = 8
+BATCH = 4
 PATCH = 64
 
 
