@@ -281,8 +281,6 @@ def _largest_read(spec: ModelSpec, device: torch.device, itemsize: int) -> float
         work = 2000 * math.prod(spec.scale) * max(spec.halo or (0,))
         if spec.weights is not None:
             work = spec.weights.size // 2
-        if spec.architecture in _PLANE_BY_PLANE:
-            work *= 2
         quickly = _CPU_WORK / max(1, work)
         # A tile that is mostly halo would be no better.
         useful = math.prod(4 * h + 1 for h in spec.halo or ())
