@@ -121,6 +121,12 @@ def read_recipe(path: str | Path) -> Recipe:
         if record is None:
             msg = f"{path.name} holds no record of how it was made: it is no result of napari-hrsr"
             raise InputError(msg)
+    if isinstance(record, dict) and record.get("task"):
+        msg = (
+            f"{path.name} was not made by upscaling but by another task "
+            f"({record['task']}): repeat it with the command for that"
+        )
+        raise InputError(msg)
     try:
         return _recipe(record)
     except (KeyError, TypeError, ValueError) as error:

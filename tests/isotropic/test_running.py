@@ -29,6 +29,7 @@ from napari_hrsr.isotropic.running import (
     make_wishes,
     prepare,
 )
+from napari_hrsr.replay import read_recipe
 
 PROFILE = AxialProfile("gaussian", 1.0)
 SPACING = (3.0, 1.0, 1.0)
@@ -255,6 +256,8 @@ def test_a_file_becomes_a_file_with_its_geometry(stack, model, suffix, tmp_path)
     assert np.allclose(scale, 0.5)
     expected = make_isotropic(stack, (1.5, 0.5, 0.5), model=model, fwhm=1.3)
     assert np.allclose(np.asarray(result.data[...]), expected, atol=1e-2)
+    with pytest.raises(InputError, match="isotropic"):
+        read_recipe(target)
     doubt = read_image(tmp_path / f"doubt{suffix}")
     assert doubt.data.shape == (60, 64, 56)
     assert doubt.metadata.scale == result.metadata.scale

@@ -83,6 +83,6 @@ def describe_width(measured: Measured) -> str:
     if found.fwhm > SHARPEST:
         return (
             f"slices taken to be {width} thick; the stack is blurred as by slices "
-            f"{found.fwhm * distance:.3g} thick, give fwhm to take that back as well"
+            f"{found.fwhm * distance:.3g} thick: state their thickness to take that back as well"
         )
     return f"slices estimated to be {width} thick"
