@@ -276,11 +276,14 @@ def test_cancel_while_learning(viewer, qtbot, steps, errors):
     assert state(widget) == FIRST
     assert not widget.bar.native.isHidden()
     assert not widget.start_button.enabled
+    assert not widget.show_setup.value
     with ending(widget, qtbot, timeout=5_000):
         widget.cancel()
         assert widget.status.value == "Cancelling"
     assert [layer.name for layer in viewer.layers] == ["stack"]
     assert widget.status.value == "Cancelled"
+    assert state(widget) is None
+    assert widget.show_setup.value
     assert widget.start_button.enabled
     assert not axial_models()
     assert errors == []

@@ -90,7 +90,7 @@ class PlanesView(QWidget):
         painter.setPen(self.palette().color(QPalette.ColorRole.WindowText))
         width, caption, top = self._column(self.width()), self._caption(), 0
         first = self.preview is not None and self.preview.state == FIRST
-        second = "not learned yet" if first else "restored"
+        second = "not restored yet" if first else "restored"
         for plane, images in zip(self._planes(), self._images, strict=True):
             part, height = shown_part(plane, width)
             for column, (image, words) in enumerate(

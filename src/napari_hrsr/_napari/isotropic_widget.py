@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
-from magicgui.widgets import Container, Label, ProgressBar, PushButton
+from magicgui.widgets import CheckBox, Container, Label, ProgressBar, PushButton
 from napari.utils.notifications import show_error
 from qtpy.QtWidgets import QFileDialog, QWidget
 
@@ -55,6 +55,9 @@ class MakeIsotropic(Container):
         return self.root_native_widget
 
     def _build(self) -> None:
+        self.show_setup = CheckBox(
+            text="Settings", value=True, tooltip="Show or hide what is to be made isotropic."
+        )
         self.setup = IsotropicSetup(self._viewer)
         self.start_button = PushButton(
             text="Start",
@@ -79,7 +82,17 @@ class MakeIsotropic(Container):
         self.status, self.thickness, self.caution = Label(), Label(), Label()
         self.thickness.tooltip = "Too thin does little harm, too thick makes structure up."
         self.planes = PlanesView()
-        self.extend([self.setup, self.buttons, self.bar, self.status, self.thickness, self.caution])
+        self.extend(
+            [
+                self.show_setup,
+                self.setup,
+                self.buttons,
+                self.bar,
+                self.status,
+                self.thickness,
+                self.caution,
+            ]
+        )
         inner = self.native.widget().layout()
         inner.addWidget(self.planes)
         inner.addStretch(1)
@@ -90,6 +103,7 @@ class MakeIsotropic(Container):
         self._fit_width()
 
     def _connect(self) -> None:
+        self.show_setup.changed.connect(self._show_setup)
         self.setup.checked.connect(self._on_checked)
         self.setup.resized.connect(self._fit_width)
         self.start_button.clicked.connect(self.start)
@@ -116,9 +130,9 @@ class MakeIsotropic(Container):
             return False
         self._source, self._found = layer, None
         self._learns = "model" not in request.choices
-        self.planes.show_preview(None)
-        self.thickness.visible = self.caution.visible = False
+        self._show_nothing()
         self.setup.enabled = self.start_button.enabled = self.enough_button.enabled = False
+        self.show_setup.value = False
         self.cancel_button.enabled = self.bar.visible = self.status.visible = True
         return True
 
@@ -204,8 +218,21 @@ class MakeIsotropic(Container):
                     self.enough_button.enabled = False
             case Finished(complete=True) if self._found is not None:
                 self.caution.value, self.caution.visible = self._found.caution, True
+            case Finished():
+                self._show_nothing()
             case Failed(message=message):
+                self._show_nothing()
                 show_error(message)
+
+    def _show_nothing(self) -> None:
+        """Clear what was found by a run that gave no result."""
+        self.planes.show_preview(None)
+        self.thickness.visible = self.caution.visible = False
+        self.show_setup.value = True
+
+    def _show_setup(self, shown: bool) -> None:
+        self.setup.visible = shown
+        self._fit_width()
 
     def _on_progress(self, done: int, total: int, text: str) -> None:
         self.bar.max, self.bar.value = total, done
