@@ -22,6 +22,7 @@ from napari_hrsr.axes import resolve_axes
 from napari_hrsr.errors import InputError, OutputError
 from napari_hrsr.intensity import Intensity, measure_intensity
 from napari_hrsr.jobs import plan_job, start_job
+from napari_hrsr.models.compose import average_planes
 from napari_hrsr.models.nets.interpolation import Interpolation
 from napari_hrsr.upscaling import TileDone, normalisation, upscale_tiles
 
@@ -462,3 +463,17 @@ def test_runs_may_overlap(seed: int) -> None:
     assert len(list(pairs)) == 18
     assert_array_equal(outs[0][:, ::2, ::2], first)
     assert_array_equal(outs[1][:, 1::2, ::2], second)
+
+
+def test_a_model_that_takes_long_over_a_tile_is_stopped_within_it():
+    model = average_planes(ShuffleNet((2, 1)))
+    source = np.random.default_rng(0).random((40, 200, 200)).astype(np.float32)
+    job = plan_job(source, model, tile=200, device="cpu")
+    asked = itertools.count()
+    out = np.zeros(job.shape, np.float32)
+    measured = levels(source, "ZYX", 3)
+    assert job.total == 1
+    # Not before the tile is read, but before its planes are all done.
+    assert list(start_job(job, out, measured, cancelled=lambda: next(asked) > 4)) == []
+    assert 4 < next(asked) < 12
+    assert not out.any()

@@ -13,6 +13,7 @@ import numpy as np
 
 from napari_hrsr.errors import CancelledError, InputError
 from napari_hrsr.files import OmeZarrResult
+from napari_hrsr.files.partial import check_folder, check_space
 from napari_hrsr.intensity import Intensity, Per, check_values, measure_intensity
 from napari_hrsr.jobs import Job, Region, describe_job, plan_job, start_job
 from napari_hrsr.layers import is_layer, layer_axes, layer_metadata, layer_source, result_attributes
@@ -227,7 +228,10 @@ def fit_output(job: Job, layer: Any, out: Any) -> tuple[Job, ImageMetadata]:
     """
     if out is None:
         check_memory(job)
-    elif not isinstance(out, (str, Path)):
+    elif isinstance(out, (str, Path)):
+        check_folder(Path(out).absolute().parent)
+        check_space(Path(out).absolute().parent, job.nbytes)
+    else:
         _check_out(out, job)
         job = replace(job, dtype=np.dtype(out.dtype))
     if layer is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -40,9 +40,18 @@ class Runner:
         Device and precision of the copy.
     halo : sequence of int
         Halo of the tiles, in source pixels, on multiples of the network's.
+    cancelled : callable, optional
+        Polled within a tile by models that take long over one.
     """
 
-    def __init__(self, model: Upscaler, placement: Placement, halo: Sequence[int]) -> None:
+    def __init__(
+        self,
+        model: Upscaler,
+        placement: Placement,
+        halo: Sequence[int],
+        cancelled: Callable[[], bool] | None = None,
+    ) -> None:
+        self._cancelled = cancelled
         self.spec = model.spec
         self._placement = placement
         self._halo = tuple(halo)
@@ -80,6 +89,8 @@ class Runner:
             If a part with a body of a few pixels does not fit.
         ComputeError
             If the network fails, or returns numbers that are not finite.
+        CancelledError
+            If the run was cancelled within a tile.
         """
         size = len(images) * math.prod(images.shape[2:])
         if size < self._too_large or not self._divisible(images, bodies):
@@ -175,7 +186,7 @@ class Runner:
         if self.spec.noise_input:
             level = torch.from_numpy(noise).to(device, dtype)
             level = level.reshape(-1, 1, *(1,) * self.spec.ndim)
-        upscaled = run_wanted(self._model, batch, level, _hull(bodies))
+        upscaled = run_wanted(self._model, batch, level, _hull(bodies), self._cancelled)
         self._check(upscaled, batch)
         results = []
         for result, body in zip(upscaled, bodies, strict=True):

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from napari_hrsr.axes import Axes
 from napari_hrsr.devices import Placement
-from napari_hrsr.errors import HrsrError, OutputError
+from napari_hrsr.errors import CancelledError, HrsrError, OutputError
 from napari_hrsr.intensity import Intensity
 from napari_hrsr.memory import keep_memory, release_memory
 from napari_hrsr.models.nets.interpolation import Interpolation
@@ -104,8 +104,9 @@ def upscale_tiles(
         The tiles to compute and their order, among ``len(plan)`` times the
         lengths of the looped axes of `out`. By default all, in order.
     cancelled : callable, optional
-        Polled between batches of tiles; when it returns True the generator
-        returns after the tiles that are already computed have been written.
+        Polled between batches of tiles, and by some models within one; when it
+        returns True the generator returns after the tiles that are already
+        computed have been written.
 
     Yields
     ------
@@ -124,7 +125,7 @@ def upscale_tiles(
     placement = placement or Placement(torch.device("cpu"))
     order = range(count_tiles(plan, axes, out.shape)) if indices is None else list(indices)
     job = _Job(source, out, model.spec, plan, axes, intensity, tuple(first or ()), regrid)
-    runner = Runner(model, placement, plan.halo)
+    runner = Runner(model, placement, plan.halo, cancelled)
     done = itertools.count(1)
 
     def record(written: Future[list[tuple[int, Region]]]) -> Iterator[TileDone]:
@@ -139,7 +140,10 @@ def upscale_tiles(
         ):
             written: Future[list[tuple[int, Region]]] | None = None
             for tiles in _read_ahead(reader, job, _batched(order, placement.batch), cancelled):
-                results = job.run(runner, tiles)
+                try:
+                    results = job.run(runner, tiles)
+                except CancelledError:
+                    break
                 if written is not None:
                     yield from record(written)
                 written = writer.submit(job.write, tiles, results)

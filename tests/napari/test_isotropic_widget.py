@@ -316,6 +316,21 @@ def test_enough_uses_what_is_learned(viewer, qtbot, steps):
     assert "stack" in axial_models()
 
 
+def test_doubt_becomes_a_layer_on_the_result(viewer, qtbot, steps, errors):
+    source = add(viewer, translate=(7, -3, 2))
+    widget = dock(viewer, qtbot)
+    widget.setup.details.doubt.value = True
+    said = run(widget, qtbot)
+    assert errors == []
+    assert any(text.startswith("Doubting") for text in said)
+    doubt = viewer.layers["stack doubt"]
+    assert doubt.data.dtype == np.float32
+    assert doubt.data.max() > 0
+    np.testing.assert_allclose(corners(doubt), corners(source), atol=1e-9)
+    assert not doubt.visible
+    assert doubt.metadata["napari_hrsr"]["task"] == "doubt of isotropic"
+
+
 def test_what_fails_is_told_and_nothing_is_left(viewer, qtbot, steps, errors):
     data = stack(dtype=np.float32)
     data[3, 4, 5] = np.nan

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 LETTERS = "zyx"
 
-_LIKE = 0.1
-
 
 def parse_size(text: str, what: str) -> float:
     """Read a length above 0.
@@ -114,8 +112,7 @@ def fitting_networks(known: Mapping[str, AxialFacts], stack: Stack | None) -> li
     return [
         (f"{name} (slices {facts.ratio:.3g} pixels apart)", name)
         for name, facts in known.items()
-        if abs(facts.ratio / stack.ratio - 1) <= _LIKE
-        and math.ceil(facts.ratio - 1e-3) == stack.levels
+        if facts.fits(stack)
     ]
 
 

@@ -14,9 +14,17 @@ from qtpy.QtCore import QCoreApplication, QObject
 from qtpy.QtCore import Signal as QtSignal
 
 from napari_hrsr._napari.controller import format_time
-from napari_hrsr._napari.isotropic_run import Control, Kept, Request, Step, run_isotropic
+from napari_hrsr._napari.isotropic_run import (
+    Control,
+    Doubted,
+    Kept,
+    Request,
+    Step,
+    run_isotropic,
+)
 from napari_hrsr._napari.live import LiveResult
 from napari_hrsr._napari.run import Failed, Finished, Prepared, Status
+from napari_hrsr.layers import result_attributes
 
 if TYPE_CHECKING:
     import napari
@@ -150,8 +158,8 @@ class IsotropicController:
                 self.progressed.emit(0, 0, event.text)
             case Prepared():
                 try:
-                    self._live = LiveResult(self._viewer, self._source, event)
-                    self._live.layer.name = f"{self._source.name} isotropic"
+                    name = f"{self._source.name} isotropic"
+                    self._live = LiveResult(self._viewer, self._source, event, name=name)
                 except Exception:
                     # Without its layer the result would be computed for nobody.
                     self.cancel()
@@ -160,6 +168,8 @@ class IsotropicController:
                     event.shown.set()
             case Finished():
                 self._on_result(event)
+            case Doubted():
+                self._viewer.add_image(event.data, **doubt_attributes(self._source, event))
             case Failed():
                 self._outcome = event.message
                 self.told.emit(event)
@@ -192,6 +202,27 @@ class IsotropicController:
         self._live = self._source = self._relay = None
         self._running = False
         self.ended.emit(self._outcome or "Cancelled")
+
+
+def doubt_attributes(source: napari.layers.Image, doubted: Doubted) -> dict[str, Any]:
+    """Return the attributes of the layer of a map of doubt, which lies on the result.
+
+    Parameters
+    ----------
+    source : napari.layers.Image
+        The stack.
+    doubted : Doubted
+        The map.
+    """
+    attributes = result_attributes(source, doubted.job, doubted.record)
+    low, high = source.contrast_limits
+    return attributes | {
+        "name": f"{source.name} doubt",
+        "colormap": "inferno",
+        # A tenth of the range that is looked at is much to be unsure of.
+        "contrast_limits": (0.0, max(0.1 * (high - low), 1e-6)),
+        "visible": False,
+    }
 
 
 def in_background(work: Callable[[], Any], done: Callable[[Any], None]) -> Relay:

@@ -11,7 +11,7 @@ from napari_hrsr._napari.options import AUTOMATIC, IN_MEMORY, ON_DISK
 
 
 class IsotropicOptions(Container):
-    """Consistency, mirrored views, noise, device and where the result goes."""
+    """Consistency, mirrored views, doubt, noise, device and where the result goes."""
 
     def __init__(self) -> None:
         self.consistency = ComboBox(
@@ -23,6 +23,11 @@ class IsotropicOptions(Container):
         self.mirrored = CheckBox(
             text="Average over mirrored views",
             tooltip="Four times as slow, a little better.",
+        )
+        self.doubt = CheckBox(
+            text="Map what can be doubted",
+            tooltip="A second layer: how far what is inferred from the planes z-x and z-y "
+            "differs. Takes as long as the result.",
         )
         self.noise = LineEdit(
             label="Noise",
@@ -36,7 +41,14 @@ class IsotropicOptions(Container):
             tooltip="Automatic: on disk where it would not fit in memory.",
         )
         super().__init__(
-            widgets=[self.consistency, self.mirrored, self.noise, self.device, self.target],
+            widgets=[
+                self.consistency,
+                self.mirrored,
+                self.doubt,
+                self.noise,
+                self.device,
+                self.target,
+            ],
             labels=True,
         )
         self.margins = (0, 0, 0, 0)

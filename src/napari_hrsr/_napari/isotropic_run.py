@@ -23,6 +23,7 @@ from napari_hrsr.metadata import ImageMetadata
 if TYPE_CHECKING:
     from napari_hrsr.isotropic.axial_model import AxialModel
     from napari_hrsr.isotropic.measuring import Measured
+    from napari_hrsr.jobs import Job
 
 FIRST, LEARNING, LAST = "first", "learning", "last"
 """States of a preview: nothing is learned yet, there is a network, it is the one that is used."""
@@ -53,6 +54,8 @@ class Request:
         The OME-Zarr to write to; in memory where None.
     centre : tuple of float, optional
         Where the user is looking, in voxels of the three spatial axes.
+    doubt : bool
+        Map, too, where the result can be doubted; in memory.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Request:
     choices: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
     centre: tuple[float, ...] | None = None
+    doubt: bool = False
 
 
 class Control:
@@ -128,7 +132,16 @@ class Kept:
     name: str
 
 
-Event = Status | Step | Found | Preview | Kept | Prepared | Finished | Failed
+@dataclass(frozen=True, slots=True, eq=False)
+class Doubted:
+    """Where the result can be doubted: a volume on its grid, in the units of the source."""
+
+    data: np.ndarray
+    job: Job
+    record: dict[str, Any]
+
+
+Event = Status | Step | Found | Preview | Kept | Prepared | Finished | Doubted | Failed
 
 
 def run_isotropic(request: Request, control: Control, tell: Callable[[Event], None]) -> None:
@@ -141,7 +154,7 @@ def run_isotropic(request: Request, control: Control, tell: Callable[[Event], No
     control : Control
         Polled all along.
     tell : callable
-        Told of each event; the last one is `Finished` or `Failed`.
+        Told of each event; the last one is `Finished`, `Doubted` or `Failed`.
     """
     try:
         _run(request, control, tell)
@@ -173,6 +186,7 @@ def _run(request: Request, control: Control, tell: Callable[[Event], None]) -> N
     from napari_hrsr.isotropic.running import (
         Choices,
         make_wishes,
+        map_doubt,
         prepare,
         rehearse,
         restoration_job,
@@ -229,6 +243,9 @@ def _run(request: Request, control: Control, tell: Callable[[Event], None]) -> N
         finish(record, stop)
     levels = () if path is None else open_levels(path)
     tell(Finished(0, complete=True, kept=True, record=record, levels=levels))
+    if request.doubt:
+        doubt = map_doubt(measured, model, choices, report, stop)
+        tell(Doubted(doubt, job, record | {"task": "doubt of isotropic", "dtype": "float32"}))
 
 
 def _check(control: Control) -> None:

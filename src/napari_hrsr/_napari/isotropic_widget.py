@@ -179,6 +179,7 @@ class MakeIsotropic(Container):
             choices=choices,
             path=path,
             centre=tuple(centre[axis] for axis in spatial),
+            doubt=bool(setup.details.doubt.value),
         )
 
     def ask_path(self, layer: napari.layers.Image, size: int) -> Path | None:

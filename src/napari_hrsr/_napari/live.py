@@ -30,13 +30,19 @@ class LiveResult:
         The layer it lies on.
     prepared : Prepared
         The array that is being filled, and its job.
+    **others
+        Attributes of the layer other than the usual ones, for example its name.
     """
 
     def __init__(
-        self, viewer: napari.Viewer, source: napari.layers.Image, prepared: Prepared
+        self,
+        viewer: napari.Viewer,
+        source: napari.layers.Image,
+        prepared: Prepared,
+        **others: Any,
     ) -> None:
         self._viewer = viewer
-        attributes = result_attributes(source, prepared.job, prepared.record)
+        attributes = result_attributes(source, prepared.job, prepared.record) | others
         self._attributes = attributes
         self.layer = viewer.add_image(prepared.data, **attributes)
         self._next = time.monotonic() + _FIRST_REDRAW

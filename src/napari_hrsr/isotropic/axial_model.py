@@ -13,7 +13,7 @@ import numpy as np
 
 from napari_hrsr.errors import InputError, ModelError, ModelFileError
 from napari_hrsr.forward import AxialProfile, slice_matrix
-from napari_hrsr.isotropic.stack import Stack
+from napari_hrsr.isotropic.stack import Stack, levels_of
 from napari_hrsr.models.header import parse_header, parse_spec, read_header
 from napari_hrsr.models.load import NetworkUpscaler, load_model
 from napari_hrsr.models.spec import ModelSpec
@@ -47,6 +47,17 @@ class AxialFacts:
     ratio: float
     profile: AxialProfile
     misfit: float
+
+    def fits(self, stack: Stack) -> bool:
+        """Tell whether a stack is of the kind that was learned from.
+
+        Parameters
+        ----------
+        stack : Stack
+            Any.
+        """
+        near = abs(self.ratio / stack.ratio - 1) <= _LIKE
+        return near and levels_of(self.ratio) == stack.levels
 
     def to_json(self) -> str:
         """Return the facts as a line of text."""

@@ -73,6 +73,8 @@ class Measured:
         How the width was found, where it was not given.
     intensity : Intensity
         Its range and noise.
+    learned : bool
+        Whether the profile is that for which a network was learned before.
     """
 
     source: Any
@@ -81,6 +83,7 @@ class Measured:
     profile: AxialProfile
     estimate: WidthEstimate | None
     intensity: Intensity
+    learned: bool = False
 
     @property
     def noise(self) -> float:
@@ -145,6 +148,7 @@ def measure(
         If something does not fit, or the stack holds values that cannot be used.
     """
     roles, stack = describe(source, axes, wishes)
+    learned = profile is not None
     profile = profile or given_profile(wishes, stack)
     intensity = measure_intensity(source, roles, progress=progress, cancelled=cancelled)
     if wishes.noise is not None:
@@ -157,7 +161,7 @@ def measure(
         kind: ProfileKind = "box" if wishes.profile == "box" else "gaussian"
         estimate = estimate_width(source, roles, stack, intensity, kind)
         profile = AxialProfile(kind, min(SHARPEST, estimate.fwhm))
-    return Measured(source, roles, stack, profile, estimate, intensity)
+    return Measured(source, roles, stack, profile, estimate, intensity, learned)
 
 
 def given_profile(wishes: Wishes, stack: Stack) -> AxialProfile | None:

@@ -76,6 +76,8 @@ def describe_width(measured: Measured) -> str:
     stack, profile, found = measured.stack, measured.profile, measured.estimate
     distance = stack.spacing[stack.axis]
     width = f"{profile.fwhm * distance:.3g} ({100 * profile.fwhm:.0f} % of their distance)"
+    if measured.learned:
+        return f"slices taken to be {width} thick, as the network was learned for"
     if found is None:
         return f"slices {width} thick, as given"
     if not found.certain:

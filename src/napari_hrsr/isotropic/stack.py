@@ -63,7 +63,7 @@ class Stack:
     @property
     def levels(self) -> int:
         """Whole factor of the network: its grid is as fine as a slice's pixels, or finer."""
-        return math.ceil(self.ratio - 1e-3)
+        return levels_of(self.ratio)
 
     @property
     def factor(self) -> tuple[float, float, float]:
@@ -76,6 +76,17 @@ class Stack:
         """Lengths of the result; the first outer edges coincide, the last voxel covers the end."""
         z, y, x = (result_length(n, f) for n, f in zip(self.shape, self.factor, strict=True))
         return z, y, x
+
+
+def levels_of(ratio: float) -> int:
+    """Return the whole factor of the network for a number of pixels from slice to slice.
+
+    Parameters
+    ----------
+    ratio : float
+        See `Stack.ratio`.
+    """
+    return math.ceil(ratio - 1e-3)
 
 
 def describe_stack(

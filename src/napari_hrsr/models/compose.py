@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
 
-from napari_hrsr.errors import ModelError
+from napari_hrsr.errors import CancelledError, ModelError
 from napari_hrsr.models.spec import ModelSpec, Upscaler
 
 Wanted = Sequence[tuple[int, int]]
+Cancelled = Callable[[], bool]
 
 _PLANE_PIXELS = 32768
 """Source pixels of the planes that a network is given at once."""
@@ -75,7 +76,12 @@ class PlaneAverage(_Composed):
     """
 
     def forward(
-        self, batch: Tensor, *, noise: Tensor | None = None, wanted: Wanted | None = None
+        self,
+        batch: Tensor,
+        *,
+        noise: Tensor | None = None,
+        wanted: Wanted | None = None,
+        cancelled: Cancelled | None = None,
     ) -> Tensor:
         """Average over both orientations; see `Upscaler`.
 
@@ -88,20 +94,34 @@ class PlaneAverage(_Composed):
         wanted : sequence of (int, int), optional
             First and one past the last pixel of `batch`, per axis, of which
             the result is looked at; it is zero elsewhere.
+        cancelled : callable, optional
+            Polled between some planes and the next.
+
+        Raises
+        ------
+        CancelledError
+            If `cancelled` returned True.
         """
-        return self._combined(batch, noise, wanted, 1.0).mul_(0.5)
+        return self._combined(batch, noise, wanted, 1.0, cancelled).mul_(0.5)
 
     def _combined(
-        self, batch: Tensor, noise: Tensor | None, wanted: Wanted | None, sign: float
+        self,
+        batch: Tensor,
+        noise: Tensor | None,
+        wanted: Wanted | None,
+        sign: float,
+        cancelled: Cancelled | None,
     ) -> Tensor:
         """Add what the zy planes give, and `sign` times what the zx planes give."""
         _, (top, bottom), (left, right) = wanted or [(0, n) for n in batch.shape[2:]]
         shape = (*batch.shape[:2], self.spec.scale[0] * batch.shape[2], *batch.shape[3:])
         result = batch.new_zeros(shape)
         for x in self._pieces(batch, left, right):
+            _check(cancelled)
             plane = self._planes(batch[..., x].permute(0, 4, 1, 2, 3), noise)
             result[..., x] += plane.permute(0, 2, 3, 4, 1)
         for y in self._pieces(batch, top, bottom):
+            _check(cancelled)
             plane = self._planes(batch[..., y, :].permute(0, 3, 1, 2, 4), noise)
             result[..., y, :].add_(plane.permute(0, 2, 3, 1, 4), alpha=sign)
         return result
@@ -126,10 +146,15 @@ class PlaneDifference(PlaneAverage):
     """How far a 2D network's results on the zy and the zx planes are from their mean."""
 
     def forward(
-        self, batch: Tensor, *, noise: Tensor | None = None, wanted: Wanted | None = None
+        self,
+        batch: Tensor,
+        *,
+        noise: Tensor | None = None,
+        wanted: Wanted | None = None,
+        cancelled: Cancelled | None = None,
     ) -> Tensor:
         """Return half the distance of both orientations; see `PlaneAverage`."""
-        return self._combined(batch, noise, wanted, -1.0).abs_().mul_(0.5)
+        return self._combined(batch, noise, wanted, -1.0, cancelled).abs_().mul_(0.5)
 
 
 class Turned(_Composed):
@@ -140,20 +165,30 @@ class Turned(_Composed):
         self._axis = axis
 
     def forward(
-        self, batch: Tensor, *, noise: Tensor | None = None, wanted: Wanted | None = None
+        self,
+        batch: Tensor,
+        *,
+        noise: Tensor | None = None,
+        wanted: Wanted | None = None,
+        cancelled: Cancelled | None = None,
     ) -> Tensor:
         """Run the model with the axis in front; see `Upscaler`."""
         view = batch.movedim(2 + self._axis, 2)
         if wanted is not None:
             others = [w for axis, w in enumerate(wanted) if axis != self._axis]
             wanted = (wanted[self._axis], *others)
-        return run_wanted(self.models[0], view, noise, wanted).movedim(2, 2 + self._axis)
+        result = run_wanted(self.models[0], view, noise, wanted, cancelled)
+        return result.movedim(2, 2 + self._axis)
 
 
 def run_wanted(
-    model: Upscaler, batch: Tensor, noise: Tensor | None, wanted: Wanted | None
+    model: Upscaler,
+    batch: Tensor,
+    noise: Tensor | None,
+    wanted: Wanted | None,
+    cancelled: Cancelled | None = None,
 ) -> Tensor:
-    """Run a model; one that can leave out what nobody looks at is told.
+    """Run a model; one that can leave out what nobody looks at, or stop midway, is told.
 
     Parameters
     ----------
@@ -163,10 +198,19 @@ def run_wanted(
         See `Upscaler`.
     wanted : sequence of (int, int), optional
         See `PlaneAverage`.
+    cancelled : callable, optional
+        Likewise.
     """
     if isinstance(model, PlaneAverage | Turned):
-        return model(batch, noise=noise, wanted=wanted)  # type: ignore[no-any-return]
+        result: Tensor = model(batch, noise=noise, wanted=wanted, cancelled=cancelled)
+        return result
     return model(batch, noise=noise)
+
+
+def _check(cancelled: Cancelled | None) -> None:
+    if cancelled is not None and cancelled():
+        msg = "cancelled within a tile"
+        raise CancelledError(msg)
 
 
 def chain(*models: Upscaler) -> Upscaler:

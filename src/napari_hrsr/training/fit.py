@@ -93,7 +93,7 @@ def run_training(
         data = data or open_data(config, arrays, asked)
         network, spec = build(config)
         tell(Preparing("Measuring the speed of this machine"))
-        config = settle(config, network, data)
+        config = settle(config, network, data, asked)
         place.create(config)
         return _train(config, place, data, network, spec, tell, asked, profile=profile)
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from napari_hrsr.devices import resolve_device
-from napari_hrsr.errors import InputError
+from napari_hrsr.errors import CancelledError, InputError
 from napari_hrsr.models.nets import build_network
 from napari_hrsr.models.spec import ModelSpec
 from napari_hrsr.training.adversary import adversarial_step_seconds
@@ -265,7 +265,12 @@ def build(config: TrainingConfig) -> tuple[nn.Module, ModelSpec]:
     )
 
 
-def settle(config: TrainingConfig, network: nn.Module, data: TrainingData) -> TrainingConfig:
+def settle(
+    config: TrainingConfig,
+    network: nn.Module,
+    data: TrainingData,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> TrainingConfig:
     """Choose what the settings leave open: threads, steps and how often to measure.
 
     What is chosen depends on the speed of this machine, so it becomes a part of
@@ -279,19 +284,24 @@ def settle(config: TrainingConfig, network: nn.Module, data: TrainingData) -> Tr
         Whose speed is measured.
     data : TrainingData
         Likewise.
+    cancelled : callable
+        Polled between two measurements.
 
     Raises
     ------
     InputError
         If there are neither steps nor minutes.
+    CancelledError
+        If `cancelled` returned True.
     """
     if not config.steps and not config.minutes:
         msg = "say how long to train: a number of steps, or minutes"
         raise InputError(msg)
     device = resolve_device(config.device)
     if device.type == "cpu" and not config.threads:
-        config = replace(config, threads=_choose_threads(config, network))
+        config = replace(config, threads=_choose_threads(config, network, cancelled))
     if not config.steps:
+        _check(cancelled)
         seconds = _step_seconds(config, network, data, device)
         steps = math.ceil(60 * config.minutes / seconds)
         config = replace(config, steps=max(_LEAST_STEPS, steps), minutes=0.0)
@@ -300,13 +310,22 @@ def settle(config: TrainingConfig, network: nn.Module, data: TrainingData) -> Tr
     return config
 
 
-def _choose_threads(config: TrainingConfig, network: nn.Module) -> int:
+def _check(cancelled: Callable[[], bool]) -> None:
+    if cancelled():
+        msg = "cancelled while the speed of this machine was measured"
+        raise CancelledError(msg)
+
+
+def _choose_threads(
+    config: TrainingConfig, network: nn.Module, cancelled: Callable[[], bool]
+) -> int:
     """Return 1 unless more are clearly faster: patches are small, and threads wait."""
     before = torch.get_num_threads()
     most = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else before)
     seconds = {}
     try:
         for threads in sorted({1, most}):
+            _check(cancelled)
             torch.set_num_threads(threads)
             seconds[threads] = _network_seconds(config, network, torch.device("cpu"))
     finally:
