@@ -3,8 +3,10 @@
 A slice that collects light from a wide range blurs along the coarse axis. If
 the object looks alike from all sides, slices that are blurred to the same
 width along one of their own axes, and sampled as coarsely, show the same
-spectrum along it as the stack along its coarse axis. (The idea of ESPRESO, Han
-et al. 2021, there with an adversarial network; here with power spectra.)
+spectrum along it as the stack along its coarse axis, once the stack is blurred
+and sampled along one of its fine axes too: both are then coarse along both. (The
+idea of ESPRESO, Han et al. 2021, there with an adversarial network; here with
+power spectra.)
 """
 
 from __future__ import annotations
@@ -41,6 +43,8 @@ _LEAST_SEGMENT = 8
 _BAND = (0.08, 0.5)
 """Frequencies that are compared, in cycles per slice: below, objects differ."""
 
+_Recorded = NDArray[np.float64]
+
 _ABOVE_NOISE = 1.0
 """A frequency counts if the stack's power there is above so many times that of its noise."""
 
@@ -60,9 +64,9 @@ class WidthEstimate:
     frequency : ndarray
         In cycles per slice.
     axial, lateral : ndarray
-        Power along the coarse axis, and along the axes of the slices once they
-        are blurred to `fwhm`; the noise is taken off, and the means of their
-        logarithms agree.
+        Power along the coarse axis, and along the axes of the slices, both
+        recorded coarsely along the other axis with `fwhm`; the noise is taken
+        off, and the means of their logarithms agree.
     """
 
     fwhm: float
@@ -118,28 +122,41 @@ def estimate_width(
     if used.sum() < 3:
         reason = "noise hides how thick the slices are"
         return WidthEstimate(UNKNOWN_FWHM, False, reason, frequency, nothing, nothing)
-    distances, powers = [], []
+    least = 1e-12 * float(axial.max())
+
+    def recorded(planes: NDArray[np.float64], axis: int, along: int, width: float) -> _Recorded:
+        """Record planes coarsely along one of their axes, and take the spectrum along one."""
+        size = planes.shape[along]
+        count = math.floor(size / ratios[axis])
+        matrix = slice_matrix(AxialProfile(kind, width), ratios[axis], count, size)
+        coarse = np.moveaxis(np.tensordot(matrix, planes, (1, along)), 0, along)
+        kept = float((matrix[count // 2] ** 2).sum())
+        return np.maximum(_power(coarse, length) - noise**2 * kept, least)
+
+    distances, spectra = [], []
     for width in WIDTHS:
+        # A slice is blurred across itself, which takes detail from its spectrum along
+        # itself as well: columns are blurred along a slice, so that both are alike.
+        upright = recorded(columns, stack.lateral[1], 2, width)
         power = np.zeros_like(frequency)
         for axis, planes in slices.items():
-            count = math.floor(planes.shape[1] / ratios[axis])
-            if count < length:
-                continue
-            profile = AxialProfile(kind, width)
-            matrix = slice_matrix(profile, ratios[axis], count, planes.shape[1])
-            recorded = np.einsum("sv,pvm->psm", matrix, planes, optimize=True)
-            kept = (matrix[count // 2] ** 2).sum()
-            power += np.maximum(_power(recorded, length) - noise**2 * kept, 1e-12 * axial.max())
-        difference = np.log(axial[used]) - np.log(power[used])
+            if math.floor(planes.shape[1] / ratios[axis]) >= length:
+                power += recorded(planes, axis, 1, width)
+        difference = np.log(upright[used]) - np.log(power[used])
         distances.append(float(np.std(difference)))
-        powers.append(power * np.exp(difference.mean()))
+        spectra.append((upright, power * np.exp(difference.mean())))
     best = int(np.argmin(distances))
     found = WIDTHS[best]
     certain = 0 < best < len(WIDTHS) - 1
     reason = "" if certain else "axial and lateral spectra differ by more than the slices' width"
-    shown = np.where(used, axial, np.nan)
+    upright, power = spectra[best]
     return WidthEstimate(
-        found if certain else UNKNOWN_FWHM, certain, reason, frequency, shown, powers[best]
+        found if certain else UNKNOWN_FWHM,
+        certain,
+        reason,
+        frequency,
+        np.where(used, upright, np.nan),
+        power,
     )
 
 

@@ -19,6 +19,9 @@ from napari_hrsr.isotropic.estimating import WidthEstimate, estimate_width, nois
 from napari_hrsr.isotropic.stack import Stack, describe_stack
 from napari_hrsr.pixels import check_source
 
+CAUTIOUS = 0.95
+"""Share of an estimated width that is used: too thin costs little, too thick makes things up."""
+
 SHARPEST = 1.0
 """Widest slices, over their distance, that an estimate is used of: wider ones
 mean that the stack was soft along its coarse axis before it was sliced, and
@@ -160,7 +163,8 @@ def measure(
     if profile is None:
         kind: ProfileKind = "box" if wishes.profile == "box" else "gaussian"
         estimate = estimate_width(source, roles, stack, intensity, kind)
-        profile = AxialProfile(kind, min(SHARPEST, estimate.fwhm))
+        width = estimate.fwhm * (CAUTIOUS if estimate.certain else 1.0)
+        profile = AxialProfile(kind, min(SHARPEST, width))
     return Measured(source, roles, stack, profile, estimate, intensity, learned)
 
 

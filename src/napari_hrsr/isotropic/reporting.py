@@ -82,9 +82,12 @@ def describe_width(measured: Measured) -> str:
         return f"slices {width} thick, as given"
     if not found.certain:
         return f"slices taken to be {width} thick: {found.reason}"
-    if found.fwhm > SHARPEST:
+    if profile.fwhm >= SHARPEST:
         return (
             f"slices taken to be {width} thick; the stack is blurred as by slices "
             f"{found.fwhm * distance:.3g} thick: state their thickness to take that back as well"
         )
-    return f"slices estimated to be {width} thick"
+    return (
+        f"slices estimated to be {found.fwhm * distance:.3g} thick, taken to be a little thinner: "
+        f"{width}"
+    )
