@@ -1,0 +1,299 @@
+"""A result beside its reference: how different, and how much better than cubic interpolation."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from skimage.metrics import (
+    normalized_root_mse,
+    peak_signal_noise_ratio,
+    structural_similarity,
+)
+
+from napari_hrsr.errors import InputError
+from napari_hrsr.evaluation.baseline import cubic_baseline
+from napari_hrsr.evaluation.images import (
+    Image,
+    check_factor,
+    check_image,
+    check_same_shape,
+    plain,
+)
+from napari_hrsr.evaluation.perceptual import gmsd, haarpsi, ms_ssim
+from napari_hrsr.evaluation.rings import SHORTEST, faded, sort_frequencies, spectrum
+from napari_hrsr.evaluation.tables import table
+
+BANDS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""Edges of the bands in which power is compared, over the Nyquist frequency."""
+
+_SSIM_WINDOW = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """How close an image is to its reference. NaN where it cannot be measured.
+
+    Attributes
+    ----------
+    psnr : float
+        Peak signal-to-noise ratio in decibels, as scikit-image has it.
+    ssim : float
+        Structural similarity (Wang et al. 2004) as scikit-image has it, -1 to 1;
+        in 3D windows are cubes, or squares where there are fewer than 7 slices.
+    ms_ssim, haarpsi : float
+        At most 1, for images that are equal; 2D, of a volume the mean over its
+        slices along the first axis. See `perceptual`.
+    gmsd : float
+        0 for images that are equal; 2D, as above.
+    nrmse : float
+        Root mean square difference over the root mean square of the reference.
+    mae : float
+        Mean absolute difference, in the reference's units.
+    pearson : float
+        Correlation of the pixels, -1 to 1.
+    power : tuple of float
+        Power over that of the reference, for each band of `BANDS`: below 1 is
+        blurred, above 1 noisy or made up.
+    gain, offset : float
+        What it was multiplied by, and what was added, before it was compared.
+    """
+
+    psnr: float
+    ssim: float
+    ms_ssim: float
+    haarpsi: float
+    gmsd: float
+    nrmse: float
+    mae: float
+    pearson: float
+    power: tuple[float, ...]
+    gain: float = 1.0
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceComparison:
+    """A result and the cubic interpolation of its source, both beside the reference.
+
+    Attributes
+    ----------
+    result : Scores
+        Of the result.
+    cubic : Scores or None
+        Of the interpolated source, where a source was given.
+    low, span : float
+        Black, and the range of intensities that PSNR, SSIM, MS-SSIM, HaarPSI
+        and GMSD refer to.
+    range_name : str
+        Where that range is from, for people.
+    border : int
+        Pixels that were left out along every edge.
+    matched : bool
+        Whether gain and offset were fitted first.
+    sliced : bool
+        Whether measures for planes are means over slices.
+    """
+
+    result: Scores
+    cubic: Scores | None
+    low: float
+    span: float
+    range_name: str
+    border: int
+    matched: bool
+    sliced: bool
+
+    def __str__(self) -> str:
+        columns = {"result": self.result} | ({"cubic": self.cubic} if self.cubic else {})
+        slices = " (mean of slices)" if self.sliced else ""
+        rows = [["", *columns]]
+        for label, name, places in (
+            ("PSNR, dB", "psnr", 2), ("SSIM", "ssim", 4), (f"MS-SSIM{slices}", "ms_ssim", 4),
+            (f"HaarPSI{slices}", "haarpsi", 4), (f"GMSD{slices}, 0 is best", "gmsd", 4),
+            ("NRMSE", "nrmse", 4), ("mean absolute error", "mae", 4), ("Pearson", "pearson", 4),
+        ):  # fmt: skip
+            rows.append([label, *(f"{getattr(s, name):.{places}f}" for s in columns.values())])
+        for i, (low, high) in enumerate(itertools.pairwise(BANDS)):
+            values = (f"{s.power[i]:.3f}" for s in columns.values())
+            rows.append([f"power, {low:g}-{high:g} Nyquist, 1 is right", *values])
+        return f"{table(rows)}\nrange {self.span:g}: {self.range_name}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it in values that JSON can hold."""
+        written: dict[str, Any] = plain(asdict(self) | {"bands": BANDS})
+        return written
+
+
+def compare_with_reference(
+    result: Any,
+    reference: Any,
+    *,
+    source: Any = None,
+    factor: float | Sequence[float] | None = None,
+    data_range: float | Literal["reference", "dtype"] = "reference",
+    match: bool = False,
+    border: int = 0,
+    rgb: bool = False,
+    check: Callable[[], None] = lambda: None,
+) -> ReferenceComparison:
+    """Measure how close a result is to a reference on the same grid.
+
+    Parameters
+    ----------
+    result, reference : array-like
+        Shape (Y, X) or (Z, Y, X), the same; with `rgb` a last axis of colours,
+        of which the luminance is compared.
+    source : array-like, optional
+        What the result was made of: its cubic interpolation is then measured too.
+    factor : float or sequence of float, optional
+        Of the upscaling, per axis; read off the shapes if left out.
+    data_range : float or str
+        What PSNR and the like call the range: a number; ``"reference"``, the
+        reference's largest value less its smallest; or ``"dtype"``, what the
+        reference's integer type can hold.
+    match : bool
+        Fit a gain and an offset to the reference by least squares first, as is
+        fair for images of different exposures. The cubic one gets its own.
+    border : int
+        Pixels to leave out along every edge, from 0 up.
+    rgb : bool
+        Whether the last axis holds colours.
+    check : callable
+        Called between measures; may raise to stop.
+
+    Returns
+    -------
+    ReferenceComparison
+
+    Raises
+    ------
+    InputError
+        If the images cannot be compared, with the remedy.
+    """
+    wanted = check_image(reference, "reference", rgb=rgb)
+    images = {"result": check_image(result, "result", rgb=rgb)}
+    check_same_shape(images["result"], wanted, "reference")
+    if source is not None:
+        coarse = check_image(source, "source", rgb=rgb)
+        factors = check_factor(wanted.shape, coarse.shape, factor)
+        images["cubic"] = cubic_baseline(coarse, factors, wanted.shape)
+    wanted = _cropped(wanted, border)
+    if wanted.min() == wanted.max():
+        msg = f"without a border of {border} pixels the reference is constant: choose a smaller one"
+        raise InputError(msg)
+    low, span, name = _range(wanted, np.asarray(reference).dtype, data_range)
+    scores = {}
+    for key, image in images.items():
+        check()
+        cropped = _cropped(image, border)
+        gain, offset = _fitted(cropped, wanted) if match else (1.0, 0.0)
+        scores[key] = _measure(gain * cropped + offset, wanted, low, span, (gain, offset), check)
+    return ReferenceComparison(
+        scores["result"], scores.get("cubic"), low, span, name, border, match, wanted.ndim == 3
+    )
+
+
+def _measure(
+    image: Image,
+    wanted: Image,
+    low: float,
+    span: float,
+    fit: tuple[float, float],
+    check: Callable[[], None],
+) -> Scores:
+    planes = [(image, wanted)] if wanted.ndim == 2 else list(zip(image, wanted, strict=True))
+    perceived = []
+    for first, second in planes:
+        check()
+        perceived.append(
+            (
+                ms_ssim(first, second, span=span),
+                haarpsi(first, second, low=low, span=span),
+                gmsd(first, second, low=low, span=span),
+            )
+        )
+    likeness = np.mean(perceived, axis=0)
+    with np.errstate(divide="ignore"):
+        psnr = float(peak_signal_noise_ratio(wanted, image, data_range=span))  # type: ignore[no-untyped-call]
+    return Scores(
+        psnr=psnr,
+        ssim=_ssim(image, wanted, span),
+        ms_ssim=float(likeness[0]),
+        haarpsi=float(likeness[1]),
+        gmsd=float(likeness[2]),
+        nrmse=float(normalized_root_mse(wanted, image)),
+        mae=float(np.abs(image - wanted).mean()),
+        pearson=pearson(image, wanted),
+        power=_power(image, wanted),
+        gain=fit[0],
+        offset=fit[1],
+    )
+
+
+def _ssim(image: Image, wanted: Image, span: float) -> float:
+    if min(wanted.shape) >= _SSIM_WINDOW:
+        return float(structural_similarity(wanted, image, data_range=span))  # type: ignore[no-untyped-call]
+    if min(wanted.shape[-2:]) < _SSIM_WINDOW:
+        return math.nan
+    pairs = zip(image, wanted, strict=True)
+    return float(np.mean([structural_similarity(w, i, data_range=span) for i, w in pairs]))  # type: ignore[no-untyped-call]
+
+
+def pearson(first: Image, second: Image) -> float:
+    """Return the correlation of the pixels of two images; NaN if one is constant."""
+    a, b = first - first.mean(), second - second.mean()
+    norm = math.sqrt(float((a * a).sum()) * float((b * b).sum()))
+    return float((a * b).sum()) / norm if norm > 0 else math.nan
+
+
+def _power(image: Image, wanted: Image) -> tuple[float, ...]:
+    if min(wanted.shape) < SHORTEST:
+        return (math.nan,) * (len(BANDS) - 1)
+    rings = sort_frequencies(wanted.shape, (1.0,) * wanted.ndim)
+    powers = [rings.total(np.abs(spectrum(faded(x, "hann"))) ** 2) for x in (image, wanted)]
+    share = rings.frequency / 0.5
+    # Rings at the very Nyquist frequency belong to the last band.
+    bands = np.clip(np.digitize(share, BANDS) - 1, 0, len(BANDS) - 2)
+    sums = [np.bincount(bands, p, minlength=len(BANDS) - 1) for p in powers]
+    ratios = np.divide(sums[0], sums[1], out=np.full(len(sums[0]), np.nan), where=sums[1] > 0)
+    return tuple(float(r) for r in ratios)
+
+
+def _fitted(image: Image, wanted: Image) -> tuple[float, float]:
+    centred = image - image.mean()
+    energy = float((centred**2).sum())
+    gain = float((centred * (wanted - wanted.mean())).sum()) / energy if energy > 0 else 0.0
+    return gain, float(wanted.mean() - gain * image.mean())
+
+
+def _cropped(image: Image, border: int) -> Image:
+    if border < 0 or 2 * border >= min(image.shape):
+        msg = (
+            f"a border of {border} pixels leaves nothing of shape {image.shape}: choose a smaller"
+            " one, from 0 up"
+        )
+        raise InputError(msg)
+    return image[tuple(slice(border, n - border) for n in image.shape)]
+
+
+def _range(
+    wanted: Image, dtype: np.dtype[Any], wish: float | Literal["reference", "dtype"]
+) -> tuple[float, float, str]:
+    low, high = float(wanted.min()), float(wanted.max())
+    if wish == "reference":
+        return low, high - low, f"the reference's, {low:g} to {high:g}"
+    if wish == "dtype":
+        if dtype.kind not in "ui":
+            msg = f"the reference is {dtype}, whose range says nothing: give data_range as a number"
+            raise InputError(msg)
+        limits = np.iinfo(dtype)
+        return float(limits.min), float(limits.max) - float(limits.min), f"that of {dtype}"
+    if isinstance(wish, str) or not (math.isfinite(wish) and wish > 0):
+        msg = f'data_range must be a number above 0, "reference" or "dtype", got {wish!r}'
+        raise InputError(msg)
+    return low, float(wish), "as given"
