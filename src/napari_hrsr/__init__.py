@@ -18,6 +18,7 @@ _PUBLIC = {
     "Upscaler": "models.spec",
     "distill": "training.distill",
     "export_model": "training.export",
+    "fuse_frames": "frames.fusing",
     "list_models": "models.catalog",
     "load_model": "models.load",
     "make_isotropic": "isotropic.calling",
@@ -36,6 +37,7 @@ __all__ = [
     "__version__",
     "distill",
     "export_model",
+    "fuse_frames",
     "list_models",
     "load_model",
     "make_isotropic",
@@ -49,6 +51,7 @@ __all__ = [
 if TYPE_CHECKING:
     from napari_hrsr.api import upscale, upscale_layer
     from napari_hrsr.errors import CancelledError, HrsrError
+    from napari_hrsr.frames.fusing import fuse_frames
     from napari_hrsr.geometry import upscaled_scale_translate
     from napari_hrsr.isotropic.calling import make_isotropic, make_isotropic_layer
     from napari_hrsr.models.catalog import list_models

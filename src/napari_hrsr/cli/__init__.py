@@ -1,4 +1,4 @@
-"""The command line: ``napari-hrsr upscale | isotropic | train | distill | export | models | demo``.
+"""The command line: ``napari-hrsr upscale``, ``isotropic``, ``fuse``, ``train`` and more.
 
 torch and everything that needs it are imported inside the commands, so that
 ``--help`` and ``models`` answer at once.
@@ -13,6 +13,7 @@ import typer
 from napari_hrsr.cli.demo import demo
 from napari_hrsr.cli.distill import distill
 from napari_hrsr.cli.export import export
+from napari_hrsr.cli.fuse import fuse
 from napari_hrsr.cli.isotropic import isotropic
 from napari_hrsr.cli.models import models
 from napari_hrsr.cli.train import train
@@ -38,7 +39,7 @@ def _main(
         raise typer.Exit
 
 
-for _command in (upscale, isotropic, train, distill, export, models, demo):
+for _command in (upscale, isotropic, fuse, train, distill, export, models, demo):
     app.command()(_command)
 
 
