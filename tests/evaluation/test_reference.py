@@ -75,7 +75,8 @@ def test_more_noise_is_never_called_better(seed, sigma):
     truth = PATCH.astype(float)
     noise = np.random.default_rng(seed).normal(0, 1, truth.shape)
     less, more = (
-        compare_with_reference(truth + s * noise, PATCH, data_range="dtype").result for s in (sigma, 2 * sigma)
+        compare_with_reference(truth + s * noise, PATCH, data_range="dtype").result
+        for s in (sigma, 2 * sigma)
     )
     assert less.psnr > more.psnr
     assert less.ssim > more.ssim

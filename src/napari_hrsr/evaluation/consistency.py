@@ -18,6 +18,9 @@ from napari_hrsr.noise_level import estimate_noise
 _ROUNDING = 1 / math.sqrt(12)
 """Standard deviation of rounding to whole numbers."""
 
+_NOTHING = 1e-7
+"""Noise below this share of the range is that of the computation."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Consistency:
@@ -83,7 +86,7 @@ def measured_noise(source: Any) -> float:
     noise = float(np.median([estimate_noise(plane) for plane in planes]))
     if values.dtype.kind in "ui":
         noise = max(noise, _ROUNDING)
-    if noise <= 0:
+    if noise <= _NOTHING * float(np.ptp(values.astype(np.float64))):
         msg = "the source shows no noise that can be measured: give its standard deviation as noise"
         raise InputError(msg)
     return noise

@@ -56,7 +56,8 @@ class Evaluation:
     agreement : RingCorrelation or None
         Of result and reference: where it falls below 0.5 the result stops being right.
     repeat : RingCorrelation or None
-        Of the results of two independent recordings.
+        Of the results of two independent recordings: up to where they repeat each
+        other. What the method always makes up repeats itself too.
     consistency : Consistency or None
         The degraded result beside the source.
     scaled : ResolutionScaled or None
@@ -123,7 +124,7 @@ class Evaluation:
             ]
         for label, curve, threshold in (
             ("right up to a period of (0.5, with the reference)", self.agreement, "0.5"),
-            ("resolution, two recordings (1/7)", self.repeat, "1/7"),
+            ("repeats itself up to a period of (1/7), true or not", self.repeat, "1/7"),
             ("resolution of the source, its halves (1/7)", self.source_resolution, "1/7"),
         ):
             if curve:
