@@ -89,6 +89,7 @@ def test_the_menus_hold_the_widgets_and_the_commands(make_napari_viewer):
             "Super-resolution (2D) (napari-hrsr)",
             "Super-resolution (3D) (napari-hrsr)",
             "Make isotropic (napari-hrsr)",
+            "Fuse frames (napari-hrsr)",
             "Train (napari-hrsr)",
         ],
         ["Super-resolve active layer x2 (napari-hrsr)", "Save result... (napari-hrsr)"],
