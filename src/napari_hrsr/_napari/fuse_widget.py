@@ -263,11 +263,11 @@ class FuseFrames(Container):
         layer = run.layer
         if isinstance(run.frames, list):
             layer = run.frames[fusion.reference]
-        attributes = fused_attributes(layer, run.axes, fusion, scale=run.scale)
-        self._viewer.add_image(fusion.data, **attributes)
         if run.moving:
             attributes = fused_attributes(layer, run.axes, fusion, scale=1, moving=True)
             self._viewer.add_image(fusion.moving.astype("float32"), **attributes)
+        attributes = fused_attributes(layer, run.axes, fusion, scale=run.scale)
+        self._viewer.add_image(fusion.data, **attributes)
         self.message.value, self.message.visible = fusion.message, True
         self.plot.show_fusion(fusion)
         self.status.value = f"Done in {format_time(time.monotonic() - self._started)}"
