@@ -230,3 +230,11 @@ def test_real_images_gain_over_blur(data_folder):
     assert better.haarpsi > worse.haarpsi
     assert better.gmsd < worse.gmsd
     assert better.power[2] > worse.power[2]
+
+
+def test_large_planes_are_measured_in_pieces():
+    truth = np.tile(CAMERA[:250, :250], (5, 5)).astype(float)
+    result = noisy(truth, 10)
+    whole = compare_with_reference(result, truth, data_range=255.0).result.ms_ssim
+    piece = compare_with_reference(result[:625, :625], truth[:625, :625], data_range=255.0).result
+    assert whole == pytest.approx(piece.ms_ssim, abs=0.01)

@@ -10,10 +10,11 @@ from napari_hrsr.evaluation.consistency import Consistency, check_consistency, m
 from napari_hrsr.evaluation.consistent import Consistent, make_consistent
 from napari_hrsr.evaluation.decorrelation import Decorrelation, decorrelate
 from napari_hrsr.evaluation.evaluating import Evaluation, evaluate
-from napari_hrsr.evaluation.reference import ReferenceComparison, Scores, compare_with_reference
+from napari_hrsr.evaluation.reference import ReferenceComparison, compare_with_reference
 from napari_hrsr.evaluation.resolution_scaled import ResolutionScaled, resolution_scaled_error
 from napari_hrsr.evaluation.ring_correlation import correlate_halves, correlate_rings
 from napari_hrsr.evaluation.ring_curve import Crossing, RingCorrelation
+from napari_hrsr.evaluation.scores import Scores
 
 __all__ = [
     "Consistency",

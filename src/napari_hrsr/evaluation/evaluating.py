@@ -134,7 +134,8 @@ class Evaluation:
             ("finest structure of the source", self.source_structure),
         ):
             if part:
-                rows.append([label, f"{part.resolution:.4g} {self.unit}"])
+                found_any = not np.isnan(part.cutoff)
+                rows.append([label, f"{part.resolution:.4g} {self.unit}" if found_any else "none"])
         return rows
 
     def _length(self, curve: RingCorrelation, threshold: Any) -> str:

@@ -20,6 +20,9 @@ _GRADIENT_CONSTANT = 170.0
 
 _SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _WINDOW = 11
+_PIECE = 1024
+"""Longest side measured at once: the convolution takes 121 times its memory."""
+
 _SMALL = 2.0
 """Intensities of at most so many ranges are measured in single precision."""
 
@@ -84,7 +87,8 @@ def ms_ssim(result: Image, reference: Image, *, span: float) -> float:
     """Return the multi-scale structural similarity (Wang, Simoncelli and Bovik 2003).
 
     torchmetrics measures it. Planes too small for five scales (below 176 pixels)
-    are measured at fewer, whose weights are scaled up to a sum of one.
+    are measured at fewer, whose weights are scaled up to a sum of one; of large
+    planes it is the mean over pieces of at most 1024 pixels a side.
 
     Parameters
     ----------
@@ -98,20 +102,31 @@ def ms_ssim(result: Image, reference: Image, *, span: float) -> float:
     float
         At most 1, for planes that are equal; NaN below 11 pixels a side.
     """
+    values, sizes = [], []
+    cuts = [max(1, -(-n // _PIECE)) for n in reference.shape]
+    for rows in np.array_split(np.arange(reference.shape[0]), cuts[0]):
+        for columns in np.array_split(np.arange(reference.shape[1]), cuts[1]):
+            piece = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+            values.append(_ms_ssim(result[piece] / span, reference[piece] / span))
+            sizes.append(reference[piece].size)
+    return float(np.average(values, weights=sizes))
+
+
+def _ms_ssim(result: Image, reference: Image) -> float:
     side = min(reference.shape)
+    # What torchmetrics asks for, and a window's size at the coarsest scale.
     fitting = [
-        m for m in range(1, len(_SCALES) + 1) if side // max(1, 2 ** (m - 1)) >= _WINDOW
-        and side // max(1, (m - 1) ** 2) >= _WINDOW
-    ]  # fmt: skip
+        count
+        for count in range(1, len(_SCALES) + 1)
+        if side // max((count - 1) ** 2, 2 ** (count - 1)) >= _WINDOW
+    ]
     if not fitting:
         return math.nan
     weights = np.array(_SCALES[: fitting[-1]])
     # Single precision is eight times as fast, but loses the variance on a high offset.
-    small = max(np.abs(result).max(), np.abs(reference).max()) <= _SMALL * span
+    small = max(np.abs(result).max(), np.abs(reference).max()) <= _SMALL
     dtype = torch.float32 if small else torch.float64
-    first, second = (
-        torch.from_numpy(plane / span).to(dtype)[None, None] for plane in (result, reference)
-    )
+    first, second = (torch.from_numpy(x).to(dtype)[None, None] for x in (result, reference))
     value = multiscale_structural_similarity_index_measure(
         first,
         second,

@@ -16,7 +16,7 @@ from napari_hrsr.evaluation.blur_fitting import (
     image_pair,
 )
 from napari_hrsr.evaluation.images import Image, plain
-from napari_hrsr.evaluation.reference import pearson
+from napari_hrsr.evaluation.scores import pearson
 from napari_hrsr.forward import ForwardModel
 
 
