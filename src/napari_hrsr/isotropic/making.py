@@ -13,7 +13,9 @@ window can show what was found before the next one starts.
 
 from __future__ import annotations
 
+import math
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,9 @@ from napari_hrsr.training.events import Report as TrainingReport
 from napari_hrsr.training.fit import run_training
 from napari_hrsr.training.run_folder import RunFolder
 from napari_hrsr.training.validation import ValidationImage
+
+_LATEST = 1.5
+"""Learning ends after so many times the minutes asked for, on a machine that became busy."""
 
 Preview = Callable[[AxialModel], None]
 """Called with the network as it is by now."""
@@ -114,9 +119,16 @@ def learn_model(
             if preview is not None and isinstance(event, MeasuredEvent) and not cancelled():
                 preview(_opened(RunFolder(run).model, measured, data.validation[:2]))
 
+        # The steps were chosen for a machine as busy as at the start.
+        seconds = math.inf if steps else _LATEST * 60 * (minutes or MINUTES)
+        latest = time.monotonic() + seconds
+
         def stop() -> bool:
+            if cancelled():
+                return True
+            late = time.monotonic() > latest
             # Before the first measurement there is nothing to use.
-            return cancelled() or (enough() and RunFolder(run).model.exists())
+            return (late or enough()) and RunFolder(run).model.exists()
 
         trained = run_training(config, run, data=data, report=follow, cancelled=stop)
         if cancelled() or trained is None:
