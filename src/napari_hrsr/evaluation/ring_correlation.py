@@ -30,7 +30,9 @@ def correlate_rings(
     Saxton and Baumeister (1982), van Heel et al. (1982) and, in 3D, Harauz and
     van Heel (1986), with the real part in the numerator. The two must have
     independent noise: two recordings, or the results a network makes of each.
-    Against a truth the same curve says how far a result is right.
+    Against a truth the same curve says how far a result is right. A crossing
+    among the first dozen rings is some per cent too high: rings are then wide
+    against the fall of the curve, and a larger field helps.
 
     Parameters
     ----------
@@ -71,9 +73,11 @@ def correlate_halves(
 
     Koho et al. (2019): of every 2 x 2 pixels the two on one diagonal are held
     against each other, and so are the other two. That needs noise that is
-    independent from pixel to pixel, as in a raw camera image, and detail that
-    is sampled finely. A volume's slices are measured together: the answer is
-    the resolution within them, since only that was calibrated.
+    independent from pixel to pixel, as in a raw camera image, and detail no
+    finer than some four pixels: what is finer folds over in the halves, and the
+    answer is then too good, or the Nyquist frequency. A volume's slices are
+    measured together: the answer is the resolution within them, since only that
+    was calibrated.
 
     Parameters
     ----------
