@@ -17,6 +17,7 @@ _PUBLIC = {
     "ModelSpec": "models.spec",
     "Upscaler": "models.spec",
     "distill": "training.distill",
+    "evaluate": "evaluation.evaluating",
     "export_model": "training.export",
     "fuse_frames": "frames.fusing",
     "list_models": "models.catalog",
@@ -36,6 +37,7 @@ __all__ = [
     "Upscaler",
     "__version__",
     "distill",
+    "evaluate",
     "export_model",
     "fuse_frames",
     "list_models",
@@ -51,6 +53,7 @@ __all__ = [
 if TYPE_CHECKING:
     from napari_hrsr.api import upscale, upscale_layer
     from napari_hrsr.errors import CancelledError, HrsrError
+    from napari_hrsr.evaluation.evaluating import evaluate
     from napari_hrsr.frames.fusing import fuse_frames
     from napari_hrsr.geometry import upscaled_scale_translate
     from napari_hrsr.isotropic.calling import make_isotropic, make_isotropic_layer
