@@ -9,22 +9,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, uniform_filter
-from scipy.ndimage import shift as moved_by
+from scipy.ndimage import uniform_filter
 
 from napari_hrsr.errors import CancelledError
 from napari_hrsr.forward import ForwardModel
 from napari_hrsr.frames.baselines import average
+from napari_hrsr.frames.brightness import Level, fit_brightness
 from napari_hrsr.frames.motions import Motion, translation
 from napari_hrsr.frames.phases import Phases, sampling_phases
 from napari_hrsr.frames.reconstructing import Recorded, reconstruct
 from napari_hrsr.frames.refining import misfit, refine_motions
 from napari_hrsr.frames.registering import band, shift_errors
-from napari_hrsr.frames.scene import Brightness, Level, Scene, View, look, record_view
+from napari_hrsr.frames.scene import Scene, View, look, record_view
 from napari_hrsr.frames.selecting import Selection, select_frames
 from napari_hrsr.frames.stack import FrameStack
 from napari_hrsr.frames.strength import FIRST, Choice, choose_strength, held_out
-from napari_hrsr.frames.tiles import Recipe, halo
+from napari_hrsr.frames.tiles import Recipe, surround
 from napari_hrsr.noise_level import estimate_noise
 
 Floats = NDArray[np.float64]
@@ -35,14 +35,11 @@ REGISTERING, CHOOSING = "Registering", "Choosing"
 PIECE = {2: (512, 512), 3: (48, 160, 160)}
 """Largest part of the frames that is laid over the reference."""
 
-PILOT = {2: (128, 128), 3: (24, 48, 48)}
+PILOT = {2: (128, 128), 3: (16, 40, 40)}
 """Part on which shifts are refined and the strength is chosen."""
 
 LEAST_NOISE = 0.002
 """Noise, over the range, below which the forward model is what is wrong."""
-
-LEAST_BRIGHTNESS = 0.01
-"""Differences of brightness, over the range, that are evened out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,25 +148,32 @@ def prepare(
         step(0)
     grey = measure_level(pieces, first, None)
     pieces = [(p - grey.low) / grey.span for p in pieces]
-    centre = (np.array(stack.extent) - 1) / 2
+    corner = np.array([w.start for w in window])
     known = None
     if wishes.motions is not None:
-        known = np.stack([m.to_frame(centre) - centre for m in wishes.motions])
+        known = [replace(m, centre=m.centre - corner) for m in wishes.motions]
     selection = select_frames(
-        pieces, grey.noise, reference=wishes.reference, shifts=known, step=step
+        pieces,
+        grey.noise,
+        reference=wishes.reference,
+        motions=known,
+        transform=wishes.transform,
+        step=step,
     )
     kept = (
         selection.reference,
         *(k for k in selection.found if k not in selection.left_out),
     )
-    motions = _motions(selection, kept, wishes)
-    brightness = tuple(
-        _brightness(pieces[kept[0]], pieces[k], m, grey) for k, m in zip(kept, motions, strict=True)
-    )
-    scene = Scene(stack, kept, motions, brightness, wishes.model, {})
+    motions = _motions(selection, kept, wishes, corner)
+    scene = Scene(stack, kept, motions, {}, wishes.model, {})
     for index in np.ndindex(stack.looped):
-        planes = [stack.read(k, index, window).astype(float) for k in kept[:4]]
-        scene.levels[index] = measure_level(planes, 0, wishes.noise)
+        planes = [stack.read(k, index, window).astype(float) for k in kept]
+        level = measure_level(planes, 0, wishes.noise)
+        scene.levels[index] = level
+        scene.brightness[index] = tuple(
+            fit_brightness(planes[0], plane, m, level)
+            for plane, m in zip(planes, motions, strict=True)
+        )
     errors = shift_errors(pieces[kept[0]], grey.noise).tolist()
     if wishes.motions is not None and not wishes.refine:
         errors = []
@@ -209,13 +213,15 @@ def measure_level(planes: Sequence[Floats], reference: int, noise: float | None)
     return Level(float(low), span, max(noise / span, LEAST_NOISE))
 
 
-def _motions(selection: Selection, kept: Sequence[int], wishes: Wishes) -> tuple[Motion, ...]:
+def _motions(
+    selection: Selection, kept: Sequence[int], wishes: Wishes, corner: NDArray[np.int64]
+) -> tuple[Motion, ...]:
     """Return the motion of every kept frame; the first stays where it is."""
     if wishes.motions is not None:
         return tuple(wishes.motions[k] for k in kept)
-    rest = (selection.found[k].shift for k in kept[1:])
-    ndim = wishes.model.ndim
-    return (translation(np.zeros(ndim)), *(translation(s) for s in rest))
+    found = (selection.found[k].motion for k in kept[1:])
+    still = translation(np.zeros(wishes.model.ndim))
+    return (still, *(replace(m, centre=m.centre + corner) for m in found))
 
 
 def _tuned(
@@ -287,15 +293,15 @@ def _pilot(
     scene: Scene, index: tuple[int, ...], reference: Floats, window: Sequence[slice]
 ) -> View:
     """Read the part of the piece with the most to see."""
-    around = halo(scene)
     size = [min(n, p) for n, p in zip(reference.shape, PILOT[reference.ndim], strict=True)]
     busy = uniform_filter(np.square(band(reference)), size, mode="constant")
     inner = tuple(
         slice(n // 2, m - (n - n // 2) + 1) for n, m in zip(size, reference.shape, strict=True)
     )
     at = np.unravel_index(int(np.argmax(busy[inner])), busy[inner].shape)
-    start = [w.start + int(a) - h for w, a, h in zip(window, at, around, strict=True)]
-    return look(scene, index, start, [n + 2 * h for n, h in zip(size, around, strict=True)])
+    first = [w.start + int(a) for w, a in zip(window, at, strict=True)]
+    stop = [a + n for a, n in zip(first, size, strict=True)]
+    return look(scene, index, *surround(scene, first, stop))
 
 
 def _busiest(stack: FrameStack, frame: int) -> tuple[slice, ...]:
@@ -322,24 +328,3 @@ def _grey(stack: FrameStack, frame: int, window: Sequence[slice]) -> Floats:
     channels = list(itertools.islice(np.ndindex(stack.looped), 4))
     blocks = [stack.read(frame, index, window) for index in channels]
     return np.asarray(np.mean(blocks, axis=0, dtype=np.float64))
-
-
-def _brightness(reference: Floats, piece: Floats, motion: Motion, level: Level) -> Brightness:
-    """Fit how bright a frame is against the reference."""
-    shift = motion.shift
-    smooth = [gaussian_filter(p, 2.0) for p in (reference, piece)]
-    seen = moved_by(smooth[1], -shift, order=1, mode="constant", cval=np.nan)
-    both = np.isfinite(seen)
-    if not both.any() or not motion.is_translation:
-        return Brightness()
-    x, y = smooth[0][both], seen[both]
-    centred = x - x.mean()
-    energy = float((centred**2).sum())
-    gain = float((centred * (y - y.mean())).sum()) / energy if energy > 0 else 1.0
-    if not 0.2 < gain < 5:
-        return Brightness()
-    offset = float(y.mean() - gain * x.mean())
-    if abs(gain - 1) < LEAST_BRIGHTNESS and abs(offset) < LEAST_BRIGHTNESS:
-        return Brightness()
-    # From units of the range to those of the frames.
-    return Brightness(gain, offset * level.span + (1 - gain) * level.low)

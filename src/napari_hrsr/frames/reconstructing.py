@@ -28,7 +28,7 @@ Measured on microscope images of many kinds: 0.01 to 0.1 differ by less than 0.3
 once the strength fits. Slopes in place of bends lose up to 2 dB on smooth images.
 """
 
-ROUNDS, STEPS = 4, 8
+ROUNDS, STEPS = 4, 10
 """Weights are renewed this often, with so many steps between. More gain below 0.1 dB."""
 
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_hrsr.frames.motions import Motion
 from napari_hrsr.frames.reconstructing import ROBUST, Recorded, reconstruct
 from napari_hrsr.frames.scene import Scene, View, record_view
+from napari_hrsr.frames.turning import stepped, turned_columns
 
 LARGEST_STEP = 0.3
 """Pixels that one step of Gauss and Newton may move a frame."""
@@ -108,55 +108,18 @@ def _stepped(
         frames.apply(slope * k).cpu().numpy()
         for slope, k in zip(torch.gradient(image), factor, strict=True)
     ]
-    ndim = image.ndim
-    pixels = np.stack(np.meshgrid(*map(np.arange, view.shape), indexing="ij"), 0)
+    pixels = np.stack(np.meshgrid(*map(np.arange, view.shape), indexing="ij"), -1)
     result = [motions[0]]
-    for k in range(1, len(motions)):
-        motion = motions[k]
-        # What the frame shows moves along with it: a step s changes it by -slope * s.
-        columns = [-slopes[a][k] for a in range(ndim)]
-        modes = _modes(turning, ndim)
-        away = [
-            pixels[a] + view.start[a] + view.offsets[k, a] - motion.shift[a] - motion.centre[a]
-            for a in range(ndim)
-        ]
-        columns += [
-            sum(
-                -slopes[a][k] * away[b] * m[a, b]
-                for a in range(ndim)
-                for b in range(ndim)
-                if m[a, b]
-            )
-            for m in modes
-        ]
+    for k, motion in enumerate(motions[1:], 1):
+        # What the frame shows moves along with it: a step changes it by -slope * step.
+        moved = [-s[k] for s in slopes]
+        away = pixels + np.array(view.start) + view.offsets[k] - motion.shift - motion.centre
+        columns = [*moved, *turned_columns(moved, away, turning)]
         matrix = np.stack([c.ravel() for c in columns], 1).astype(np.float64)
-        w = weights[k].ravel()[:, None]
-        size = np.sqrt((w * matrix**2).sum(0)) + 1e-12
+        w = weights[k].ravel()
+        size = np.sqrt(w @ matrix**2) + 1e-12
         scaled = matrix / size
-        normal = scaled.T @ (w * scaled) + 1e-6 * np.eye(len(size))
-        step = np.linalg.solve(normal, scaled.T @ (w[:, 0] * residual[k].ravel())) / size
-        moved = np.clip(step[:ndim], -LARGEST_STEP, LARGEST_STEP)
-        linear = motion.matrix + sum(
-            (s * m for s, m in zip(step[ndim:], modes, strict=True)), np.zeros((ndim, ndim))
-        )
-        if turning == "rigid":
-            left, _, right = np.linalg.svd(linear)
-            linear = left @ right
-        result.append(Motion(motion.shift + moved, linear, motion.centre))
+        normal = scaled.T @ (w[:, None] * scaled) + 1e-6 * np.eye(len(size))
+        step = np.linalg.solve(normal, scaled.T @ (w * residual[k].ravel())) / size
+        result.append(stepped(motion, step, turning, LARGEST_STEP))
     return tuple(result)
-
-
-def _modes(turning: str, ndim: int) -> list[NDArray[np.float64]]:
-    """Return the matrices that a motion's own may be changed by."""
-    if turning == "translation":
-        return []
-    modes = []
-    for a in range(ndim):
-        for b in range(ndim):
-            one = np.zeros((ndim, ndim))
-            one[a, b] = 1
-            if turning == "affine":
-                modes.append(one)
-            elif a < b:
-                modes.append(one - one.T)
-    return modes

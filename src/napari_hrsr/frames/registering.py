@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
 from scipy.ndimage import shift as moved_by
 from scipy.signal.windows import tukey
 from skimage.registration import phase_cross_correlation as _correlate
+
+from napari_hrsr.frames.motions import Motion
+from napari_hrsr.frames.turning import turn_pair
 
 Floats = NDArray[np.float64]
 
@@ -30,8 +33,8 @@ class Registration:
 
     Attributes
     ----------
-    shift : ndarray
-        The frame shows at x + shift what the reference shows at x.
+    motion : Motion
+        Where the frame shows what the reference shows.
     overlap : float
         Part of the compared piece that both show.
     correlation : float
@@ -40,16 +43,21 @@ class Registration:
         Standard error of it.
     """
 
-    shift: Floats
+    motion: Motion
     overlap: float
     correlation: float
     certainty: float
 
 
 def register_pair(
-    reference: Floats, frame: Floats, noise: float, *, shift: Sequence[float] | None = None
+    reference: Floats,
+    frame: Floats,
+    noise: float,
+    *,
+    motion: Motion | None = None,
+    transform: str = "translation",
 ) -> Registration:
-    """Find the translation between two frames.
+    """Find where a frame lies on the reference.
 
     The whole pixels from the correlation of both with zeros around, so that
     drift is told from its complement; the rest from where both overlap, by the
@@ -63,22 +71,27 @@ def register_pair(
         Of one shape.
     noise : float
         Standard deviation of either's noise.
-    shift : sequence of float, optional
+    motion : Motion, optional
         Where it is known: only the correlation is measured.
+    transform : {"translation", "rigid", "affine"}
+        How the frame may lie.
     """
     one, two = band(reference), band(frame)
-    if shift is None:
-        found = _part_shift(reference, frame, _whole_shift(one, two))
-    else:
-        found = np.asarray(shift, float)
-    here, there = _overlap(reference.shape, np.rint(found).astype(int))
-    overlap = float(np.prod([s.stop - s.start for s in here]) / reference.size)
+    if motion is None:
+        shift = _part_shift(reference, frame, _whole_shift(one, two))
+        centre = (np.array(reference.shape) - 1) / 2
+        motion = Motion(shift, np.eye(reference.ndim), centre)
+        if transform != "translation":
+            motion = turn_pair(reference, frame, motion, transform)
+    places = np.stack(np.meshgrid(*map(np.arange, reference.shape), indexing="ij"), -1)
+    at = np.moveaxis(motion.to_frame(places), -1, 0)
+    seen = map_coordinates(two, at, order=3, mode="constant", cval=np.nan)
+    both = np.isfinite(seen)
+    overlap = float(both.mean())
     if overlap <= 0:
-        return Registration(found, 0.0, 0.0, 0.0)
-    rest = found - np.rint(found)
-    seen = moved_by(two, -rest, order=3, mode="nearest")[there]
-    correlation, error = _true_correlation(one[here], seen, noise)
-    return Registration(found, overlap, correlation, error)
+        return Registration(motion, 0.0, 0.0, 0.0)
+    correlation, error = _true_correlation(one[both], seen[both], noise, one.ndim)
+    return Registration(motion, overlap, correlation, error)
 
 
 def band(image: Floats) -> Floats:
@@ -111,6 +124,8 @@ def shift_errors(reference: Floats, noise: float) -> Floats:
 
 def _whole_shift(one: Floats, two: Floats) -> NDArray[np.int64]:
     """Return the shift in whole pixels."""
+    if not (one.any() and two.any()):
+        return np.zeros(one.ndim, np.int64)
     window = _taper(one.shape)
     room = [(0, n) for n in one.shape]
     moved, _, _ = _correlate(  # type: ignore[no-untyped-call]
@@ -127,6 +142,8 @@ def _part_shift(reference: Floats, frame: Floats, whole: NDArray[np.int64]) -> F
     one, two = reference[here], frame[there]
     window = _taper(one.shape)
     one, two = one - one.mean(), two - two.mean()
+    if not (one.any() and two.any()):
+        return whole.astype(float)
     rest: Floats = np.zeros(one.ndim)
     for _ in range(2):
         # Once more with the frame moved: the window then cuts both at the same places.
@@ -158,15 +175,15 @@ def _taper(shape: Sequence[int]) -> Floats:
     return np.asarray(window)
 
 
-def _true_correlation(one: Floats, two: Floats, noise: float) -> tuple[float, float]:
+def _true_correlation(one: Floats, two: Floats, noise: float, ndim: int) -> tuple[float, float]:
     """Return the correlation that both would have without noise, and its standard error."""
     a, b = one - one.mean(), two - two.mean()
-    energy = noise**2 * noise_gain(one.ndim) ** 2
+    energy = noise**2 * noise_gain(ndim) ** 2
     free = [max(float(np.square(x).mean()) - energy, 0.0) for x in (a, b)]
     if min(free) <= 0.05 * energy or min(free) <= 1e-12:
         # Nothing but noise to be seen in one of them: nothing can be said.
         return 0.0, np.inf
     scale = float(np.sqrt(free[0] * free[1]))
     full = float(np.sqrt(np.square(a).mean() * np.square(b).mean()))
-    spots = one.size / (4 * np.pi * SMOOTH**2) ** (one.ndim / 2)
+    spots = one.size / (4 * np.pi * SMOOTH**2) ** (ndim / 2)
     return float((a * b).mean()) / scale, full / scale / np.sqrt(max(spots, 1.0))

@@ -10,12 +10,11 @@ Along one axis, with two fine pixels in a pixel of the frames::
 
 A translation, the area of a pixel and a separable point spread function act
 along one axis at a time, so a frame is a product of small matrices, one an
-axis. A rotation mixes the axes: such a frame is one sparse matrix.
+axis. A rotation mixes the axes; see `warping`.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,11 +23,9 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from torch import Tensor
 
-from napari_hrsr.forward import ForwardModel, keys_cubic
-from napari_hrsr.frames.motions import Motion
+from napari_hrsr.forward import ForwardModel
 
 BLOCK = 16
 """Pixels of a frame that one product of matrices writes along an axis."""
@@ -290,120 +287,3 @@ class TranslatedFrames:
         for axis in reversed(range(1, len(axes))):
             image = axes[axis].along(image, axis + 1, lengths[axis])
         return axes[0].summed(image, lengths[0])
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class WarpedFrames:
-    """Frames that are turned, stretched or sheared against the reference.
-
-    Attributes
-    ----------
-    model : ForwardModel
-        The instrument.
-    matrices : tuple of csr_array
-        One a frame, shape (coarse pixels, fine pixels).
-    coarse, fine : tuple of int
-        Shapes of the window.
-    """
-
-    model: ForwardModel
-    matrices: tuple[csr_array, ...]
-    coarse: tuple[int, ...]
-    fine: tuple[int, ...]
-
-    @classmethod
-    def of(
-        cls,
-        model: ForwardModel,
-        shape: Sequence[int],
-        start: Sequence[int],
-        motions: Sequence[Motion],
-        offsets: NDArray[np.int64],
-    ) -> WarpedFrames:
-        """Make the operator of a window.
-
-        Parameters
-        ----------
-        model : ForwardModel
-            The instrument.
-        shape : sequence of int
-            Of the window, in pixels of the frames.
-        start : sequence of int
-            First pixel of the window in the reference.
-        motions : sequence of Motion
-            Of the frames.
-        offsets : ndarray, shape (frames, axes)
-            First pixels of the windows of the frames less `start`.
-        """
-        fine = tuple(n * k for n, k in zip(shape, model.factor, strict=True))
-        matrices = tuple(
-            _warped_matrix(model, shape, start, motion, offset)
-            for motion, offset in zip(motions, offsets, strict=True)
-        )
-        return cls(model, matrices, tuple(shape), fine)
-
-    def apply(self, fine: Tensor) -> Tensor:
-        """Return the frames of a fine image; see `Frames`."""
-        spread = self.model.point_spread
-        values = (fine if spread is None else spread.apply(fine)).reshape(-1).numpy()
-        frames = np.stack([m @ values for m in self.matrices])
-        return torch.from_numpy(frames).reshape(-1, *self.coarse)
-
-    def adjoint(self, coarse: Tensor) -> Tensor:
-        """Apply the transposed operator; see `Frames`."""
-        fine = self._back(coarse, self.matrices)
-        spread = self.model.point_spread
-        return fine if spread is None else spread.adjoint(fine)
-
-    def diagonal(self, weights: Tensor) -> Tensor:
-        """Return a diagonal to scale by; the point spread function is left out."""
-        return self._back(weights, [m.power(2) for m in self.matrices])
-
-    def _back(self, coarse: Tensor, matrices: Sequence[csr_array]) -> Tensor:
-        lines = coarse.reshape(len(matrices), -1).numpy()
-        fine = sum(m.T @ line for m, line in zip(matrices, lines, strict=True))
-        return torch.from_numpy(np.asarray(fine, np.float32)).reshape(self.fine)
-
-
-def _warped_matrix(
-    model: ForwardModel,
-    shape: Sequence[int],
-    start: Sequence[int],
-    motion: Motion,
-    offset: NDArray[np.int64],
-) -> csr_array:
-    """Return what takes the fine window to one frame: samples over each pixel, interpolated."""
-    factor = np.array(model.factor)
-    ndim = len(factor)
-    fine = np.array(shape) * factor
-    pixels = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"), -1).reshape(-1, ndim)
-    kernels = model.kernels
-    taps = [
-        [((k.origin + t - (f - 1) / 2) / f, w) for t, w in enumerate(k.taps)]
-        for k, f in zip(kernels, model.factor, strict=True)
-    ]
-    total = csr_array((len(pixels), int(np.prod(fine))), dtype=np.float32)
-    for chosen in itertools.product(*taps):
-        inside = np.array([place for place, _ in chosen])
-        weight = float(np.prod([w for _, w in chosen]))
-        seen = motion.to_reference(pixels + inside + np.array(start) + offset) - np.array(start)
-        position = (seen + 0.5) * factor - 0.5
-        total = total + weight * _interpolating(position, fine)
-    return total
-
-
-def _interpolating(position: NDArray[np.float64], fine: NDArray[np.int64]) -> csr_array:
-    """Return what reads an image at places between its pixels, by Keys' cubic kernel."""
-    count, ndim = position.shape
-    columns = np.zeros((count, 1), np.int64)
-    values = np.ones((count, 1))
-    for axis in range(ndim):
-        first = np.floor(position[:, axis]).astype(int) - 1
-        near = first[:, None] + np.arange(4)
-        share = keys_cubic(position[:, axis, None] - near)
-        near = np.clip(near, 0, fine[axis] - 1)
-        columns = (columns[:, :, None] * fine[axis] + near[:, None]).reshape(count, -1)
-        values = (values[:, :, None] * share[:, None]).reshape(count, -1)
-    rows = np.repeat(np.arange(count), columns.shape[1])
-    shape = (count, int(np.prod(fine)))
-    return csr_array((values.ravel().astype(np.float32), (rows, columns.ravel())), shape=shape)

@@ -10,37 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from napari_hrsr.forward import ForwardModel
+from napari_hrsr.frames.brightness import Brightness, Level
 from napari_hrsr.frames.motions import Motion
 from napari_hrsr.frames.reconstructing import Recorded
-from napari_hrsr.frames.sampling import LOBES, Frames, TranslatedFrames, WarpedFrames
+from napari_hrsr.frames.sampling import LOBES, Frames, TranslatedFrames
 from napari_hrsr.frames.stack import FrameStack
+from napari_hrsr.frames.warping import WarpedFrames
 
 Floats = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Level:
-    """Units of one channel.
-
-    Attributes
-    ----------
-    low, span : float
-        Black level, and range from there to the white level.
-    noise : float
-        Standard deviation of a frame's noise, over the range.
-    """
-
-    low: float
-    span: float
-    noise: float
-
-
-@dataclass(frozen=True, slots=True)
-class Brightness:
-    """How bright a frame is: ``gain * reference + offset``, in its own units."""
-
-    gain: float = 1.0
-    offset: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,18 +32,18 @@ class Scene:
         The frames that are fused; the first is the reference.
     motions : tuple of Motion
         Of the kept ones.
-    brightness : tuple of Brightness
-        Likewise.
+    brightness : dict
+        `Brightness` of the kept ones, by index along the axes that are not space.
     model : ForwardModel
         What a frame records of the fine image.
     levels : dict
-        `Level` by index along the axes that are not space.
+        `Level` likewise.
     """
 
     stack: FrameStack
     kept: tuple[int, ...]
     motions: tuple[Motion, ...]
-    brightness: tuple[Brightness, ...]
+    brightness: dict[tuple[int, ...], tuple[Brightness, ...]]
     model: ForwardModel
     levels: dict[tuple[int, ...], Level]
 
@@ -114,7 +91,7 @@ def look(scene: Scene, index: tuple[int, ...], start: Sequence[int], shape: Sequ
     centre = np.array(start) + (np.array(shape) - 1) / 2
     offsets = np.stack([np.rint(m.to_frame(centre) - centre) for m in scene.motions]).astype(int)
     values, inside = [], []
-    for frame, offset, bright in zip(scene.kept, offsets, scene.brightness, strict=True):
+    for frame, offset, bright in zip(scene.kept, offsets, scene.brightness[index], strict=True):
         first = [s + int(o) for s, o in zip(start, offset, strict=True)]
         block, mask = scene.stack.read_around(frame, index, first, shape)
         block = (block - bright.offset) / bright.gain

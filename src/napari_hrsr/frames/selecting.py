@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_hrsr.errors import InputError
+from napari_hrsr.frames.motions import Motion
 from napari_hrsr.frames.registering import Registration, register_pair
 
 Floats = NDArray[np.float64]
@@ -63,7 +64,8 @@ def select_frames(
     noise: float,
     *,
     reference: int | None = None,
-    shifts: NDArray[np.float64] | None = None,
+    motions: Sequence[Motion] | None = None,
+    transform: str = "translation",
     step: Callable[[int], None] = lambda done: None,
 ) -> Selection:
     """Lay frames on a reference and leave out those that do not fit.
@@ -77,8 +79,10 @@ def select_frames(
     reference : int, optional
         The frame to lay all others on. By default the first, unless fewer than
         half of the others fit it: then the one that most others fit.
-    shifts : ndarray, shape (frames, axes), optional
-        Where they are known.
+    motions : sequence of Motion, optional
+        Of all frames, where they are known.
+    transform : {"translation", "rigid", "affine"}
+        How frames may lie on each other.
     step : callable
         Called with how many frames were compared.
 
@@ -87,10 +91,12 @@ def select_frames(
     InputError
         If no frame fits another one.
     """
-    chosen = _fitting(pieces, noise, reference or 0, shifts, step)
+    chosen = _fitting(pieces, noise, reference or 0, motions, transform, step)
     others = len(pieces) - 1
     if reference is None and 2 * (others - len(chosen.left_out)) < others:
-        candidates = [_fitting(pieces, noise, k, shifts, step) for k in range(1, len(pieces))]
+        candidates = [
+            _fitting(pieces, noise, k, motions, transform, step) for k in range(1, len(pieces))
+        ]
         chosen = min([chosen, *candidates], key=lambda c: len(c.left_out))
     if len(chosen.left_out) == others:
         why = "; ".join(f"frame {k} {text}" for k, text in list(chosen.left_out.items())[:3])
@@ -106,7 +112,8 @@ def _fitting(
     pieces: Sequence[Floats],
     noise: float,
     reference: int,
-    shifts: NDArray[np.float64] | None,
+    motions: Sequence[Motion] | None,
+    transform: str,
     step: Callable[[int], None],
 ) -> Selection:
     found: dict[int, Registration] = {}
@@ -114,8 +121,13 @@ def _fitting(
     for k, piece in enumerate(pieces):
         if k == reference:
             continue
-        known = None if shifts is None else shifts[k] - shifts[reference]
-        found[k] = register_pair(pieces[reference], piece, noise, shift=known)
+        found[k] = register_pair(
+            pieces[reference],
+            piece,
+            noise,
+            motion=None if motions is None else motions[k],
+            transform=transform,
+        )
         reason = why_not(found[k])
         if reason is not None:
             left_out[k] = reason

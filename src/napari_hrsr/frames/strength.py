@@ -11,8 +11,8 @@ from torch import Tensor
 from napari_hrsr.frames.reconstructing import Recorded, reconstruct
 from napari_hrsr.frames.refining import misfit
 
-STRENGTHS = tuple(10 ** (k / 4) for k in range(-2, 11))
-"""Those that are tried: 0.3 to 316."""
+STRENGTHS = tuple(10 ** (k / 4) for k in range(-6, 11))
+"""Those that are tried: 0.03 to 316."""
 
 FIRST = 10.0
 """Strength to begin with; usual for one per cent of noise."""

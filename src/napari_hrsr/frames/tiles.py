@@ -1,13 +1,13 @@
 """A tile of the result.
 
 Each is computed with a margin that is thrown away. The fine image is global,
-but what lies far off hardly matters: tiles agree with the whole to
-`AGREEMENT`.
+but what lies far off hardly matters: tiles agree with the whole as
+`AGREEMENT` says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,9 @@ from napari_hrsr.frames.reconstructing import Recorded, reconstruct
 from napari_hrsr.frames.scene import Scene, look, margin, record_view
 from napari_hrsr.tiling import Span
 
-AGREEMENT = 0.005
-"""Largest difference of a tiled result and a whole one, over the image's range."""
+AGREEMENT = (0.001, 0.02)
+"""Difference of a tiled result and a whole one over the image's range, where the
+strength fits: root of the mean square, and largest of a single pixel."""
 
 HALO = {2: 12, 3: 7}
 """Pixels around a tile that it is computed with, beside those that see less of it."""
@@ -56,9 +57,26 @@ class Recipe:
     device: torch.device
 
 
-def halo(scene: Scene) -> tuple[int, ...]:
-    """Return how many pixels around a tile are read, per axis."""
-    return tuple(HALO[scene.model.ndim] + m for m in margin(scene.model))
+def surround(
+    scene: Scene, first: Sequence[int], stop: Sequence[int]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the start and shape of the window that a part is computed with.
+
+    Parameters
+    ----------
+    scene : Scene
+        The frames.
+    first, stop : sequence of int
+        Of the part, per axis.
+    """
+    start, shape = [], []
+    for a, b, n, m in zip(first, stop, scene.stack.extent, margin(scene.model), strict=True):
+        around = HALO[scene.model.ndim] + m
+        # Beyond the border only what the frames' last pixels collect matters.
+        low, high = max(a - around, -m), min(b + around, n + m)
+        start.append(low)
+        shape.append(high - low)
+    return tuple(start), tuple(shape)
 
 
 def fuse_tile(
@@ -90,9 +108,7 @@ def fuse_tile(
     moving : ndarray, shape body
         Part of the frames that is left out; see `find_changes`.
     """
-    around = halo(scene)
-    start = tuple(s.body_start - h for s, h in zip(spans, around, strict=True))
-    shape = tuple(s.body_stop - s.body_start + 2 * h for s, h in zip(spans, around, strict=True))
+    start, shape = surround(scene, [s.body_start for s in spans], [s.body_stop for s in spans])
     level = scene.levels[index]
     view = look(scene, index, start, shape)
     where = (view.values, view.inside, scene.motions, view.start, view.offsets, scene.model.factor)
@@ -115,8 +131,10 @@ def fuse_tile(
                 rest = Recorded(recorded.frames, recorded.values, trusted, recorded.noise)
                 image = reconstruct(rest, recipe.strength, image, cancelled=cancelled)
         fine = image.cpu().numpy()
-    body = tuple(
-        slice(h * k, (n - h) * k) for h, k, n in zip(around, scene.model.factor, shape, strict=True)
+    inner = tuple(
+        slice(s.body_start - a, s.body_stop - a) for s, a in zip(spans, start, strict=True)
     )
-    inner = tuple(slice(h, n - h) for h, n in zip(around, shape, strict=True))
+    body = tuple(
+        slice(w.start * k, w.stop * k) for w, k in zip(inner, scene.model.factor, strict=True)
+    )
     return fine[body] * level.span + level.low, moving[inner]

@@ -17,14 +17,13 @@ from napari_hrsr.frames.motions import Motion, about_centre, translation
 from napari_hrsr.frames.preparing import Wishes
 from napari_hrsr.frames.stack import FRAME_AXIS, FrameStack, open_stack
 from napari_hrsr.frames.tiles import METHODS
+from napari_hrsr.frames.turning import TRANSFORMS
 from napari_hrsr.geometry import Floats, linear_matrix
 from napari_hrsr.layers import is_layer, layer_axes, layer_metadata, layer_source
 from napari_hrsr.metadata import ImageMetadata
 from napari_hrsr.pixels import check_source
 
 LARGEST_SCALE = 8
-
-TRANSFORMS = ("translation", "rigid", "affine")
 
 
 def open_frames(
@@ -171,6 +170,13 @@ def make_wishes(
     elif motions is not None:
         reference = reference or 0
         motions = _against(motions, reference, stack)
+    turned = transform != "translation" or not all(m.is_translation for m in motions or ())
+    if turned and len(factor) > 2:
+        msg = (
+            "volumes can only be moved against each other, not turned or stretched: choose "
+            "transform='translation', or lay them on each other with another tool first"
+        )
+        raise InputError(msg)
     level = None if noise in (None, "auto") else _number("noise", noise, least=0.0)
     smooth = None if strength is None else _number("strength", strength, least=1e-6)
     return Wishes(
