@@ -12,7 +12,8 @@ import numpy as np
 from napari_hrsr.axes import check_names
 from napari_hrsr.errors import InputError
 from napari_hrsr.files import ImageFile, check_output, read_image, write_image
-from napari_hrsr.frames.fusing import Fusion, FusionJob, plan_fusion, run_fusion
+from napari_hrsr.frames.fusing import Fusion, plan_fusion, run_fusion
+from napari_hrsr.frames.jobs import FusionJob
 from napari_hrsr.frames.stack import FRAME_AXIS, FrameStack, open_stack
 from napari_hrsr.frames.wishing import make_wishes, without_axis
 from napari_hrsr.metadata import ImageMetadata, upscaled_metadata
