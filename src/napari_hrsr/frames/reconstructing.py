@@ -28,10 +28,8 @@ Measured on microscope images of many kinds: 0.01 to 0.1 differ by less than 0.3
 once the strength fits. Slopes in place of bends lose up to 2 dB on smooth images.
 """
 
-ROUNDS, STEPS = {2: 4, 3: 3}, 10
-"""Weights are renewed this often, by number of axes, with so many steps between. More
-gain below 0.1 dB.
-"""
+ROUNDS, STEPS = 4, 10
+"""Weights are renewed this often, with so many steps between. More gain below 0.1 dB."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +59,7 @@ def reconstruct(
     strength: float,
     start: Tensor,
     *,
-    rounds: int | None = None,
+    rounds: int = ROUNDS,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Tensor:
     """Find the fine image.
@@ -78,7 +76,7 @@ def reconstruct(
         Of the price of bends.
     start : Tensor, shape (window * factor)
         Where to begin.
-    rounds : int, optional
+    rounds : int
         How often to renew the weights.
     cancelled : callable
         Polled between steps.
@@ -91,7 +89,7 @@ def reconstruct(
     image = start.clone()
     limit = ROBUST * recorded.noise
     certainty = recorded.weights / recorded.noise**2
-    for _ in range(rounds or ROUNDS[image.ndim]):
+    for _ in range(rounds):
         misfit = (recorded.frames.apply(image) - recorded.values).abs_().clamp_min_(limit)
         trust = certainty * (limit / misfit)
         price = bends(image).square_().sum(0).add_(SOFTNESS**2).rsqrt_().mul_(strength)

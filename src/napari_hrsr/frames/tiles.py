@@ -129,7 +129,7 @@ def fuse_tile(
             if moving.any():
                 trusted = torch.from_numpy(weights).to(recipe.device)
                 rest = Recorded(recorded.frames, recorded.values, trusted, recorded.noise)
-                image = reconstruct(rest, recipe.strength, image, rounds=2, cancelled=cancelled)
+                image = reconstruct(rest, recipe.strength, image, cancelled=cancelled)
         fine = image.cpu().numpy()
     inner = tuple(
         slice(s.body_start - a, s.body_stop - a) for s, a in zip(spans, start, strict=True)
