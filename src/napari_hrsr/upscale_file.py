@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_hrsr.api import check_memory, drain, settle_intensity
 from napari_hrsr.axes import check_names
@@ -26,6 +27,8 @@ from napari_hrsr.files import (
 from napari_hrsr.intensity import Intensity, Per
 from napari_hrsr.jobs import Job, describe_job, plan_job, start_job
 from napari_hrsr.metadata import ImageMetadata, upscaled_metadata
+from napari_hrsr.projecting import Instrument
+from napari_hrsr.projection_weight import settle_projection
 from napari_hrsr.replay import Recipe
 
 Report = Callable[[str, int, int], None]
@@ -41,6 +44,8 @@ class Settings:
         As for `api.upscale`.
     intensity : {"channel", "image", "frame"} or None
         As for `api.upscale`.
+    consistent : Instrument or None
+        Hold the result to its source, which this instrument recorded.
     recipe : Recipe or None
         Settings and numbers of an earlier run; a choice made here wins.
     overwrite : bool
@@ -55,6 +60,7 @@ class Settings:
     noise: float | None = None
     intensity: Per | None = None
     dtype: str | None = None
+    consistent: Instrument | None = None
     recipe: Recipe | None = None
     overwrite: bool = False
 
@@ -217,6 +223,7 @@ def _plan(data: Any, metadata: ImageMetadata, settings: Settings) -> tuple[Job, 
         job = plan_job(
             data,
             settings.model,
+            consistent=settings.consistent or False,
             axes=axes,
             tile=settings.tile,
             device=settings.device or "auto",
@@ -227,6 +234,7 @@ def _plan(data: Any, metadata: ImageMetadata, settings: Settings) -> tuple[Job, 
         job = plan_job(
             data,
             settings.model or recipe.model,
+            consistent=settings.consistent or recipe.consistent or False,
             axes=axes,
             tile=settings.tile or recipe.tile,
             device=settings.device or _available(recipe.device),
@@ -238,6 +246,14 @@ def _plan(data: Any, metadata: ImageMetadata, settings: Settings) -> tuple[Job, 
         if settings.intensity is None:
             recipe.check_intensity(job.axes.pick_looped(data.shape))
     return job, upscaled_metadata(metadata.with_axes(axes), job.factor, job.origin)
+
+
+def _known_weights(settings: Settings) -> NDArray[np.float64] | None:
+    """Return the recipe's weights, unless something was chosen that changes them."""
+    changed = (settings.consistent, settings.model, settings.noise, settings.intensity)
+    if settings.recipe is None or any(choice is not None for choice in changed):
+        return None
+    return settings.recipe.weights
 
 
 def _available(device: str) -> str:
@@ -267,6 +283,7 @@ def _run(
         progress=functools.partial(report, "Measuring"),
         cancelled=cancelled,
     )
+    job = settle_projection(job, intensity, weights=_known_weights(settings), cancelled=cancelled)
     drain(
         start_job(job, out, intensity, cancelled=cancelled),
         job.total,

@@ -228,7 +228,7 @@ class _Job:
             offset, gain, _ = tile.levels
             result = np.concatenate(list(itertools.islice(upscaled, count)))
             if self.regrid is not None:
-                result = self._regridded(tile, result, self.regrid)
+                result = self._regridded(tile, result, self.regrid.at(tile.loop))
             result *= np.float32(gain)
             result += np.float32(offset)
             if tile.alpha is not None:

@@ -157,6 +157,7 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
     from napari_hrsr.api import check_memory, create_zarr, settle_intensity
     from napari_hrsr.files import open_levels
     from napari_hrsr.jobs import describe_job, plan_job, start_job
+    from napari_hrsr.projection_weight import settle_projection
 
     job = plan_job(request.source, axes=request.axes, **request.options)
     if request.path is None:
@@ -165,6 +166,9 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
     intensity = settle_intensity(
         job, request.intensity, request.noise, cancelled=cancel.event.is_set
     )
+    if job.consistent is not None:
+        yield Status(number, "Measuring the agreement with the source")
+        job = settle_projection(job, intensity, cancelled=cancel.event.is_set)
     record = describe_job(job, intensity, source_name=request.name)
     with contextlib.ExitStack() as stack:
         result = None
