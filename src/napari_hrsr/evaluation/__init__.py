@@ -9,7 +9,8 @@ measured; resolution is told from correlation in Fourier space.
 from napari_hrsr.evaluation.consistency import Consistency, check_consistency, measured_noise
 from napari_hrsr.evaluation.consistent import Consistent, make_consistent
 from napari_hrsr.evaluation.decorrelation import Decorrelation, decorrelate
-from napari_hrsr.evaluation.evaluating import Evaluation, evaluate
+from napari_hrsr.evaluation.evaluated import Evaluation
+from napari_hrsr.evaluation.evaluating import evaluate
 from napari_hrsr.evaluation.reference import ReferenceComparison, compare_with_reference
 from napari_hrsr.evaluation.resolution_scaled import ResolutionScaled, resolution_scaled_error
 from napari_hrsr.evaluation.ring_correlation import correlate_halves, correlate_rings
