@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from napari_hrsr.evaluation.consistency import Consistency
 from napari_hrsr.evaluation.decorrelation import Decorrelation
@@ -15,6 +15,9 @@ from napari_hrsr.evaluation.ring_curve import RingCorrelation
 from napari_hrsr.evaluation.showing import Curve, Map, Row, curves_of, maps_of, rows_of
 from napari_hrsr.evaluation.tables import table
 from napari_hrsr.evaluation.verdicts import verdicts_of
+
+if TYPE_CHECKING:
+    from napari_hrsr.evaluation.uncertainty import Uncertainty
 
 PARTS = (
     "reference", "agreement", "repeat", "consistency", "scaled", "structure",
@@ -78,7 +81,7 @@ class Evaluation:
     source_structure: Decorrelation | None
     source_resolution: RingCorrelation | None
     unsupported: UnsupportedDetail | None = None
-    uncertainty: Any = None
+    uncertainty: Uncertainty | None = None
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 

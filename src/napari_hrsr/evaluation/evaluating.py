@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -33,6 +33,9 @@ from napari_hrsr.evaluation.reference import compare_with_reference
 from napari_hrsr.evaluation.resolution_scaled import resolution_scaled_error
 from napari_hrsr.evaluation.ring_correlation import correlate_halves, correlate_rings
 from napari_hrsr.forward import ForwardModel
+
+if TYPE_CHECKING:
+    from napari_hrsr.evaluation.uncertainty import Uncertainty
 
 Part = TypeVar("Part")
 Report = Callable[[str, int, int], None]
@@ -71,7 +74,7 @@ def evaluate(
     match: bool = False,
     border: int = 0,
     rgb: bool = False,
-    uncertainty: Callable[[], Any] | None = None,
+    uncertainty: Callable[[], Uncertainty] | None = None,
     in_memory: int = IN_MEMORY,
     progress: Report | None = None,
     cancelled: Cancelled | None = None,

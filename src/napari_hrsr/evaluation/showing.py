@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from napari_hrsr.evaluation.decorrelation import Decorrelation
     from napari_hrsr.evaluation.evaluated import Evaluation
     from napari_hrsr.evaluation.ring_curve import RingCorrelation, Threshold
+    from napari_hrsr.evaluation.uncertainty import Uncertainty
 
 BEYOND_NOISE = 5.0
 """Deviation from the source at which a consistency map ends, standard deviations of noise."""
@@ -175,6 +176,13 @@ def _detail_rows(found: Evaluation) -> list[Row]:
             Row("  all detail beyond the source's band", f"{100 * detail.created:.2g} %",
                 "Of the energy of the result without its mean."),
         ]  # fmt: skip
+    varied = found.uncertainty
+    if varied is not None and varied.doubtful is not None and varied.coverage is not None:
+        rows.append(
+            Row("pixels to doubt", f"{100 * varied.doubtful:.1f} %",
+                f"Their {100 * varied.coverage:g} % interval reaches further than "
+                f"{100 * varied.doubt:g} % of the image's range. {varied.assumption}")
+        )  # fmt: skip
     return rows
 
 
@@ -261,7 +269,26 @@ def maps_of(found: Evaluation) -> list[Map]:
                 "deviations of the source's noise.",
             )
         )  # fmt: skip
+    varied = found.uncertainty
+    if varied is not None:
+        maps.append(_uncertainty_map(varied))
     return maps
+
+
+def _uncertainty_map(varied: Uncertainty) -> Map:
+    if varied.half_width is None or varied.coverage is None:
+        shown, what = varied.spread, "Standard deviation over mirrored views of the image"
+    else:
+        shown, what = varied.half_width, (
+            f"Half the width of the {100 * varied.coverage:g} % interval"
+        )  # fmt: skip
+    # Enough of a large map to know how strong it is.
+    step = tuple(slice(n // 2, n // 2 + 512) if n > 2**11 else slice(0, n) for n in shown.shape)
+    top = float(np.percentile(np.asarray(shown[step]), 99.8)) or 1.0
+    return Map(
+        "uncertainty", shown, "result", 0.0, top, False,
+        f"{what}, in the units of the image. {varied.assumption}",
+    )  # fmt: skip
 
 
 def _frequency(unit: str) -> str:

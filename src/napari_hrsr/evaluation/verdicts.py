@@ -20,6 +20,7 @@ _COPIED = 0.05
 _UNLIKE = 0.98
 _FINER = 0.9
 _MADE_UP = 0.5
+_MANY = 0.05
 
 LIMITS = (
     "What the instrument does not record leaves no trace in its images: structure that blur and "
@@ -120,7 +121,12 @@ def _about_detail(found: Evaluation) -> Found:
 
 
 def _about_uncertainty(found: Evaluation) -> Found:
-    return []
+    part = found.uncertainty
+    if part is None:
+        return []
+    if part.doubtful is None:
+        return [(False, str(part))]
+    return [(part.doubtful > _MANY, str(part))]
 
 
 def _about_reference(found: Evaluation) -> Found:
