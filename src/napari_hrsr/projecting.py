@@ -41,7 +41,7 @@ _HALVINGS = 40
 
 @dataclass(frozen=True, slots=True)
 class Instrument:
-    """What a user says of the instrument before the model, and so the factor, is known.
+    """What a user says of an instrument before the model, and so the factor, is known.
 
     Attributes
     ----------
@@ -315,8 +315,8 @@ def describe_instrument(forward: ForwardModel) -> dict[str, Any]:
     return described
 
 
-def read_instrument(described: dict[str, Any]) -> tuple[ForwardModel, NDArray[np.float64]]:
-    """Read an instrument and its weights from what `Projections.summary` wrote.
+def read_projections(described: dict[str, Any]) -> Projections:
+    """Read what `Projections.summary` wrote.
 
     Parameters
     ----------
@@ -325,10 +325,8 @@ def read_instrument(described: dict[str, Any]) -> tuple[ForwardModel, NDArray[np
 
     Returns
     -------
-    forward : ForwardModel
-        The instrument.
-    weight : ndarray
-        As in `Projections`.
+    Projections
+        Without a margin, and without limits: these belong to a run.
 
     Raises
     ------
@@ -358,10 +356,11 @@ def read_instrument(described: dict[str, Any]) -> tuple[ForwardModel, NDArray[np
     )
     weight = np.array(described["weight"], dtype=float)
     weight[np.isnan(weight)] = math.inf
-    if (weight < 0).any():
-        msg = "weights are from 0 up"
+    before = np.array(described["chi_square_before"], dtype=float)
+    if (weight < 0).any() or before.shape != weight.shape:
+        msg = "weights are from 0 up, with a chi-square each"
         raise ValueError(msg)
-    return forward, weight
+    return Projections(forward, weight, before, (0,) * forward.ndim)
 
 
 def _listed(values: NDArray[np.float64]) -> Any:

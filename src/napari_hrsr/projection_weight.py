@@ -50,7 +50,7 @@ def settle_projection(
     job: Job,
     intensity: Intensity,
     *,
-    weights: NDArray[np.float64] | None = None,
+    known: Projections | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Job:
@@ -62,8 +62,8 @@ def settle_projection(
         As planned; returned as it is where `Job.consistent` is None.
     intensity : Intensity
         Of the image; its noise decides.
-    weights : ndarray, optional
-        Of an earlier run, which are then not measured.
+    known : Projections, optional
+        Those of an earlier run, whose weights are then not measured again.
     progress : callable, optional
         Called with the number of channels done and in total.
     cancelled : callable, optional
@@ -85,15 +85,16 @@ def settle_projection(
     if forward is None:
         return job
     groups = intensity.noise.shape
-    if weights is not None and weights.shape != groups:
+    if known is not None and known.weight.shape != groups:
         msg = (
-            f"the recipe holds weights for {weights.shape} channels or time points, "
+            f"the recipe holds weights for {known.weight.shape} channels or time points, "
             f"but the intensities are for {groups}"
         )
         raise InputError(msg)
-    before = np.full(groups, math.nan)
-    if weights is None:
-        weights = np.zeros(groups)
+    weights, before = np.zeros(groups), np.full(groups, math.nan)
+    if known is not None:
+        weights, before = known.weight, known.before
+    else:
         total = math.prod(groups)
         for done, group in enumerate(np.ndindex(groups), 1):
             level = _noise_level(job, intensity, group)

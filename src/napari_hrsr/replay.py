@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_hrsr.errors import InputError, ModelError
-from napari_hrsr.forward import ForwardModel
 from napari_hrsr.intensity import Intensity, intensity_from_summary
 from napari_hrsr.models.spec import ModelSpec
-from napari_hrsr.projecting import read_instrument
+from napari_hrsr.projecting import Projections, read_projections
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,10 +36,8 @@ class Recipe:
         Of the image that it was made from.
     intensity : Intensity
         The range and the noise that were used.
-    consistent : ForwardModel or None
-        The instrument whose source the result was held to.
-    weights : ndarray or None
-        How firmly, as in `Projections`.
+    consistent : Projections or None
+        How the result was held to its source.
     """
 
     model: str
@@ -54,8 +50,7 @@ class Recipe:
     region: tuple[tuple[int, int], ...]
     source_shape: tuple[int, ...]
     intensity: Intensity
-    consistent: ForwardModel | None = None
-    weights: NDArray[np.float64] | None = None
+    consistent: Projections | None = None
 
     def region_for(self, shape: Sequence[int]) -> tuple[tuple[int, int] | None, ...]:
         """Region in an image of this shape: an axis that was whole stays whole."""
@@ -150,9 +145,7 @@ def _recipe(record: dict[str, Any]) -> Recipe:
         msg = "intensities do not fit together"
         raise ValueError(msg)
     sha256 = record["weights_sha256"]
-    consistent, weights = None, None
-    if record.get("consistent") is not None:
-        consistent, weights = read_instrument(record["consistent"])
+    held = record.get("consistent")
     return Recipe(
         model=str(record["model"]),
         sha256=None if sha256 is None else str(sha256),
@@ -164,6 +157,5 @@ def _recipe(record: dict[str, Any]) -> Recipe:
         region=tuple((int(a), int(b)) for a, b in record["region"]),
         source_shape=tuple(int(n) for n in record["source_shape"]),
         intensity=intensity,
-        consistent=consistent,
-        weights=weights,
+        consistent=None if held is None else read_projections(held),
     )

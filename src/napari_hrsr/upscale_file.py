@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_hrsr.api import check_memory, drain, settle_intensity
 from napari_hrsr.axes import check_names
@@ -24,10 +23,11 @@ from napari_hrsr.files import (
     temporary_result,
     write_image,
 )
+from napari_hrsr.forward import ForwardModel
 from napari_hrsr.intensity import Intensity, Per
 from napari_hrsr.jobs import Job, describe_job, plan_job, start_job
 from napari_hrsr.metadata import ImageMetadata, upscaled_metadata
-from napari_hrsr.projecting import Instrument
+from napari_hrsr.projecting import Instrument, Projections
 from napari_hrsr.projection_weight import settle_projection
 from napari_hrsr.replay import Recipe
 
@@ -234,7 +234,7 @@ def _plan(data: Any, metadata: ImageMetadata, settings: Settings) -> tuple[Job, 
         job = plan_job(
             data,
             settings.model or recipe.model,
-            consistent=settings.consistent or recipe.consistent or False,
+            consistent=settings.consistent or _known_instrument(recipe),
             axes=axes,
             tile=settings.tile or recipe.tile,
             device=settings.device or _available(recipe.device),
@@ -248,12 +248,16 @@ def _plan(data: Any, metadata: ImageMetadata, settings: Settings) -> tuple[Job, 
     return job, upscaled_metadata(metadata.with_axes(axes), job.factor, job.origin)
 
 
-def _known_weights(settings: Settings) -> NDArray[np.float64] | None:
-    """Return the recipe's weights, unless something was chosen that changes them."""
+def _known_instrument(recipe: Recipe) -> ForwardModel | bool:
+    return False if recipe.consistent is None else recipe.consistent.forward
+
+
+def _known_projections(settings: Settings) -> Projections | None:
+    """Return those of the recipe, unless something was chosen that changes them."""
     changed = (settings.consistent, settings.model, settings.noise, settings.intensity)
     if settings.recipe is None or any(choice is not None for choice in changed):
         return None
-    return settings.recipe.weights
+    return settings.recipe.consistent
 
 
 def _available(device: str) -> str:
@@ -283,7 +287,7 @@ def _run(
         progress=functools.partial(report, "Measuring"),
         cancelled=cancelled,
     )
-    job = settle_projection(job, intensity, weights=_known_weights(settings), cancelled=cancelled)
+    job = settle_projection(job, intensity, known=_known_projections(settings), cancelled=cancelled)
     drain(
         start_job(job, out, intensity, cancelled=cancelled),
         job.total,
