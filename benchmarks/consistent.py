@@ -171,8 +171,9 @@ def table(rows: list[Row]) -> str:
         "",
         "PSNR in dB over the range of the truth, mean over the images; residual: root mean square",
         "of the degraded result less the source, per cent of the range; chi-square per pixel by",
-        "the measured noise, least and most over the images; left alone: images whose result",
-        "agreed with the source to within its noise already.",
+        "the measured noise, least and most over the images that were moved; left alone: those",
+        "whose result agreed with the source to within its noise already. Time: with over without;",
+        "the patches that are measured cover most of images as small as these.",
         "",
         "| model | blur | noise | without | held | gain | least gain | residual without | held "
         "| chi-square without | held | left alone | time |",
@@ -190,7 +191,7 @@ def table(rows: list[Row]) -> str:
         ]
         chi = []
         for field in ("chi_before", "chi_after"):
-            values = [v for r in group if (v := getattr(r, field)) is not None]
+            values = [getattr(r, field) for r in group if r.weight is not None and r.chi_after]
             chi.append(f"{min(values):.2f} to {max(values):.2f}" if values else "")
         left = sum(r.weight is None for r in group)
         ratio = sum(r.seconds_held for r in group) / sum(r.seconds for r in group)

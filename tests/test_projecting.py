@@ -21,16 +21,20 @@ from napari_hrsr.cli import app
 from napari_hrsr.errors import CancelledError, InputError
 from napari_hrsr.evaluation import make_consistent
 from napari_hrsr.files import read_image, write_image
-from napari_hrsr.forward import ForwardModel, PointSpread, gram_of
+from napari_hrsr.forward import (
+    ForwardModel,
+    Instrument,
+    PointSpread,
+    check_instrument,
+    describe_instrument,
+    gram_of,
+)
 from napari_hrsr.intensity import Intensity, measure_intensity
 from napari_hrsr.jobs import Job, plan_job, start_job
 from napari_hrsr.layers import RECORD_KEY
 from napari_hrsr.metadata import plain_metadata
 from napari_hrsr.projecting import (
-    Instrument,
     Projections,
-    check_instrument,
-    describe_instrument,
     read_projections,
 )
 from napari_hrsr.projection_weight import settle_projection, spread_evenly
@@ -263,6 +267,16 @@ def test_measuring_can_be_cancelled() -> None:
     intensity = measure_intensity(CAMERA, job.axes).with_noise(5.0)
     with pytest.raises(CancelledError):
         settle_projection(job, intensity, cancelled=lambda: True)
+
+
+def test_a_tile_can_be_cancelled_while_it_is_held_to_its_source() -> None:
+    asked = iter(range(100))
+    job = plan_job(CAMERA, "cubic-2x2", device="cpu", consistent=INSTRUMENTS["blur"])
+    intensity = measure_intensity(CAMERA, job.axes).with_noise(0)
+    job = settle_projection(job, intensity, cancelled=lambda: next(asked) >= 2)
+    out = np.zeros(job.shape, job.dtype)
+    assert list(start_job(job, out, intensity)) == []
+    assert next(asked) == 3
 
 
 def test_a_job_that_was_not_settled_does_not_start() -> None:

@@ -28,13 +28,13 @@ from napari_hrsr.devices import (
     resolve_precision,
 )
 from napari_hrsr.errors import InputError, ModelError
-from napari_hrsr.forward import ForwardModel
+from napari_hrsr.forward import ForwardModel, Instrument, check_instrument
 from napari_hrsr.intensity import Intensity
 from napari_hrsr.models.catalog import default_model
 from napari_hrsr.models.load import load_model
 from napari_hrsr.models.spec import ModelSpec, Upscaler
 from napari_hrsr.pixels import check_source
-from napari_hrsr.projecting import Instrument, Projections, check_instrument
+from napari_hrsr.projecting import Projections
 from napari_hrsr.regridding import Regrid, result_bounds
 from napari_hrsr.tiling import TilePlan, plan_tiles
 from napari_hrsr.upscaling import TileDone, count_tiles, upscale_tiles

@@ -13,10 +13,9 @@ infinite one leaves x alone. Weights have no unit.
 
 from __future__ import annotations
 
-import base64
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,62 +23,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_hrsr.errors import InputError
-from napari_hrsr.forward import ForwardModel, PointSpread, Sampling, Solver, gram_of, has_stencil
+from napari_hrsr.forward import (
+    ForwardModel,
+    Solver,
+    describe_instrument,
+    gram_of,
+    read_instrument,
+)
 
 Interval = tuple[int, int]
+Check = Callable[[], None]
 
 _EXACT = 1e-9
 """What is left of the residual at most, over the source."""
-
-_WIDEST = 8.0
-"""Source pixels; a blur that is wider could not be undone at all."""
 
 _HALVINGS = 40
 """Of the interval in which the shift of a clipped pixel lies."""
 
 
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """What a user says of an instrument before the model, and so the factor, is known.
-
-    Attributes
-    ----------
-    psf_sigma : tuple of float
-        Standard deviation of a Gaussian blur in source pixels: one number, or
-        one per spatial axis; empty for none.
-    sampling : str
-        As for `ForwardModel`.
-    """
-
-    psf_sigma: tuple[float, ...] = ()
-    sampling: Sampling = "area"
-
-    def forward(self, factor: Sequence[int]) -> ForwardModel:
-        """Return the model for a factor.
-
-        Raises
-        ------
-        InputError
-            If the number of widths is wrong, or a value makes no sense.
-        """
-        widths = self.psf_sigma
-        if len(widths) == 1:
-            widths *= len(factor)
-        if widths and len(widths) != len(factor):
-            msg = (
-                f"the width of the blur is one number or one per axis of the model "
-                f"({len(factor)}), got {self.psf_sigma}"
-            )
-            raise InputError(msg)
-        if not all(0 <= width <= _WIDEST for width in widths):
-            msg = (
-                f"the width of the blur must be 0 to {_WIDEST:g} source pixels, "
-                f"got {self.psf_sigma}"
-            )
-            raise InputError(msg)
-        fine = tuple(width * k for width, k in zip(widths, factor, strict=False))
-        return ForwardModel(tuple(factor), psf_sigma=fine, sampling=self.sampling)
+def _nothing() -> None:
+    """Stop nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +61,15 @@ class Projection:
         Least and largest value that the result may hold, in the units of what
         it is applied to. They are kept where every pixel stands for itself and
         integrates evenly; elsewhere values beyond them are left to be clipped.
+    check : callable
+        Called between the steps of a solution; may raise to stop.
     """
 
     forward: ForwardModel
     weight: float
     margin: tuple[int, ...]
     limits: tuple[float, float] | None = None
+    check: Check = field(default=_nothing, compare=False, repr=False)
 
     @property
     def factor(self) -> tuple[float, ...]:
@@ -137,11 +103,14 @@ class Projection:
         self, upscaled: NDArray[np.float32], measured: NDArray[np.float32]
     ) -> NDArray[np.float32]:
         """Project where pixels overlap."""
+        self.check()
         fine = torch.from_numpy(upscaled).double()
         source = torch.from_numpy(np.ascontiguousarray(measured)).double()
         residual = source - self.forward.apply(fine)
         scale = max(float(source.square().mean()), float(residual.square().mean()))
-        multiplier = Solver(self.forward, residual).solve(self.weight, _EXACT**2 * scale)
+        solver = Solver(self.forward, residual, self.check)
+        multiplier = solver.solve(self.weight, _EXACT**2 * scale)
+        self.check()
         moved: NDArray[np.float32] = (fine + self.forward.adjoint(multiplier)).float().numpy()
         return moved
 
@@ -179,6 +148,8 @@ class Projections:
         As for `Projection`.
     limits : ndarray or None
         Shape of `weight` and (2,); as for `Projection`.
+    check : callable
+        As for `Projection`.
     """
 
     forward: ForwardModel
@@ -186,6 +157,7 @@ class Projections:
     before: NDArray[np.float64]
     margin: tuple[int, ...]
     limits: NDArray[np.float64] | None = None
+    check: Check = field(default=_nothing, repr=False)
 
     @property
     def factor(self) -> tuple[float, ...]:
@@ -198,7 +170,7 @@ class Projections:
         limits = None
         if self.limits is not None:
             limits = (float(self.limits[at][0]), float(self.limits[at][1]))
-        return Projection(self.forward, float(self.weight[at]), self.margin, limits)
+        return Projection(self.forward, float(self.weight[at]), self.margin, limits, self.check)
 
     def __call__(
         self,
@@ -238,83 +210,6 @@ def widest_margin(forward: ForwardModel, weights: NDArray[np.float64]) -> tuple[
     return (0,) * forward.ndim if math.isinf(least) else gram_of(forward).influence(least)
 
 
-def check_instrument(wanted: Any, factor: Sequence[int]) -> ForwardModel | None:
-    """Refuse an instrument that a model's results cannot be held to.
-
-    Parameters
-    ----------
-    wanted : ForwardModel, Instrument or bool
-        True: pixels integrate over their area, with no blur before that.
-    factor : sequence of int
-        Of the model, per spatial axis.
-
-    Returns
-    -------
-    ForwardModel or None
-        None where nothing is wanted.
-
-    Raises
-    ------
-    InputError
-        With what does not fit.
-    """
-    if wanted is None or wanted is False:
-        return None
-    factor = tuple(factor)
-    forward = Instrument() if wanted is True else wanted
-    if isinstance(forward, Instrument):
-        forward = forward.forward(factor)
-    if not isinstance(forward, ForwardModel):
-        msg = f"consistent is True, False or a ForwardModel, got {wanted!r}"
-        raise InputError(msg)
-    if forward.factor != factor:
-        msg = (
-            f"the ForwardModel in consistent has the factor {forward.factor}, but the model "
-            f"{factor}: give it the model's"
-        )
-        raise InputError(msg)
-    if not has_stencil(forward):
-        msg = (
-            "k-space truncation reaches across the whole image, so a result cannot be held to it "
-            "tile by tile: apply evaluation.make_consistent to the finished result"
-        )
-        raise InputError(msg)
-    gram = gram_of(forward)
-    if math.prod(factor) == 1 and gram.local is not None:
-        msg = (
-            "a result of the source's own size can be held to the source only through a blur: "
-            "give its point spread function, or leave consistent out"
-        )
-        raise InputError(msg)
-    return forward
-
-
-def describe_instrument(forward: ForwardModel) -> dict[str, Any]:
-    """Write an instrument down in values that JSON can hold.
-
-    Parameters
-    ----------
-    forward : ForwardModel
-        The instrument; widths are in pixels of the result.
-    """
-    described: dict[str, Any] = {
-        "factor": list(forward.factor),
-        "psf_sigma": [float(s) for s in forward.psf_sigma],
-        "sampling": forward.sampling,
-    }
-    if forward.slice_axis is not None:
-        described["slice_axis"] = forward.slice_axis
-        described["slice_fwhm"] = float(forward.slice_fwhm)
-        described["slice_profile"] = forward.slice_profile
-    if forward.point_spread is not None:
-        kernel = np.ascontiguousarray(forward.point_spread.kernel, "<f8")
-        described["point_spread"] = {
-            "shape": list(kernel.shape),
-            "float64": base64.b64encode(kernel.tobytes()).decode("ascii"),
-        }
-    return described
-
-
 def read_projections(described: dict[str, Any]) -> Projections:
     """Read what `Projections.summary` wrote.
 
@@ -335,25 +230,7 @@ def read_projections(described: dict[str, Any]) -> Projections:
     InputError
         If the instrument does not.
     """
-    point_spread = None
-    if "point_spread" in described:
-        stored = described["point_spread"]
-        values = np.frombuffer(base64.b64decode(stored["float64"]), "<f8")
-        point_spread = PointSpread(values.reshape([int(n) for n in stored["shape"]]))
-    slices = {}
-    if described.get("slice_axis") is not None:
-        slices = {
-            "slice_axis": int(described["slice_axis"]),
-            "slice_fwhm": float(described["slice_fwhm"]),
-            "slice_profile": described["slice_profile"],
-        }
-    forward = ForwardModel(
-        tuple(int(k) for k in described["factor"]),
-        psf_sigma=tuple(float(s) for s in described["psf_sigma"]),
-        sampling=described["sampling"],
-        point_spread=point_spread,
-        **slices,
-    )
+    forward = read_instrument(described)
     weight = np.array(described["weight"], dtype=float)
     weight[np.isnan(weight)] = math.inf
     before = np.array(described["chi_square_before"], dtype=float)

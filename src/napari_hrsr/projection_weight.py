@@ -67,7 +67,7 @@ def settle_projection(
     progress : callable, optional
         Called with the number of channels done and in total.
     cancelled : callable, optional
-        Polled between patches.
+        Polled between patches, and later between the steps of a tile.
 
     Returns
     -------
@@ -103,9 +103,14 @@ def settle_projection(
                 weights[group], before[group] = found
             if progress is not None:
                 progress(done, total)
-    steps = Projections(
-        forward, weights, before, widest_margin(forward, weights), _limits(job, intensity)
-    )
+
+    def check() -> None:
+        if cancelled():
+            msg = "cancelled while the result was held to its source"
+            raise CancelledError(msg)
+
+    margin = widest_margin(forward, weights)
+    steps = Projections(forward, weights, before, margin, _limits(job, intensity), check)
     spec, placement = job.model.spec, job.placement
     plan = widen_plan(job.plan, steps.margin, multiple=spec.multiple, minimum=spec.minimum)
     batch = choose_batch(spec, plan.read, placement.device)

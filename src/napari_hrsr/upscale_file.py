@@ -23,11 +23,11 @@ from napari_hrsr.files import (
     temporary_result,
     write_image,
 )
-from napari_hrsr.forward import ForwardModel
+from napari_hrsr.forward import ForwardModel, Instrument
 from napari_hrsr.intensity import Intensity, Per
 from napari_hrsr.jobs import Job, describe_job, plan_job, start_job
 from napari_hrsr.metadata import ImageMetadata, upscaled_metadata
-from napari_hrsr.projecting import Instrument, Projections
+from napari_hrsr.projecting import Projections
 from napari_hrsr.projection_weight import settle_projection
 from napari_hrsr.replay import Recipe
 

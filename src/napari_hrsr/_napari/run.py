@@ -160,8 +160,8 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
 
     from napari_hrsr.api import check_memory, create_zarr, settle_intensity
     from napari_hrsr.files import open_levels
+    from napari_hrsr.forward import Instrument
     from napari_hrsr.jobs import describe_job, plan_job, start_job
-    from napari_hrsr.projecting import Instrument
     from napari_hrsr.projection_weight import settle_projection
 
     held = False if request.held_to is None else Instrument(request.held_to)

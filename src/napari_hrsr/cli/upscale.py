@@ -153,7 +153,7 @@ def upscale(
     """Super-resolve an image from a file into a file, at any size."""
     with explained() as cancelled:
         from napari_hrsr.errors import InputError
-        from napari_hrsr.projecting import Instrument
+        from napari_hrsr.forward import Instrument
         from napari_hrsr.replay import read_recipe
         from napari_hrsr.upscale_file import Settings, upscale_file
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -32,6 +32,9 @@ _ERASED = 1e-6
 
 _TRIALS = 60
 
+_LONGEST_MATRIX = 320
+"""Pixels along an axis up to which its share of A A' is applied as one matrix."""
+
 
 class Solver:
     """Conjugate gradients on ``A A' + weight``, each solution starting from the last.
@@ -55,6 +58,7 @@ class Solver:
         self.forward, self.residual, self.check = forward, residual, check
         self.last = torch.zeros_like(residual)
         self.steps = 0
+        self._matrices = _axis_matrices(forward, residual.shape[-forward.ndim :])
         self._axes = tuple(range(-forward.ndim, 0))
         self._spectrum: NDArray[np.float64] | None = None
         if has_stencil(forward):
@@ -118,7 +122,12 @@ class Solver:
         return weight, self.last
 
     def _operate(self, v: Tensor, weight: float) -> Tensor:
-        return self.forward.apply(self.forward.adjoint(v)) + weight * v
+        if self._matrices is None:
+            return self.forward.apply(self.forward.adjoint(v)) + weight * v
+        image = v
+        for matrix, axis in zip(self._matrices, self._axes, strict=True):
+            image = torch.tensordot(matrix, image, ([1], [image.ndim + axis])).movedim(0, axis)
+        return image + weight * v
 
     def _ease(self, v: Tensor, weight: float) -> Tensor:
         """Apply the preconditioner."""
@@ -127,6 +136,21 @@ class Solver:
         energies = np.maximum(self._spectrum, _ERASED * self._spectrum.max()) + weight
         cosines = dctn(v.numpy(), axes=self._axes, norm="ortho") / energies
         return torch.from_numpy(idctn(cosines, axes=self._axes, norm="ortho"))
+
+
+def _axis_matrices(forward: ForwardModel, shape: Sequence[int]) -> list[Tensor] | None:
+    """Return A A' along each axis, borders included; None where it is no product of axes."""
+    if forward.point_spread is not None or max(shape) > _LONGEST_MATRIX:
+        return None
+    matrices = []
+    for axis, n in enumerate(shape):
+        matrix = torch.eye(n, dtype=torch.float64)
+        for step in reversed(forward.along(axis)):
+            matrix = step.spread(matrix, 0)
+        for step in forward.along(axis):
+            matrix = step.collect(matrix, 0)
+        matrices.append(matrix)
+    return matrices
 
 
 def find_weight(left: Callable[[float], float], aim: float) -> float:
