@@ -17,7 +17,9 @@ from napari_hrsr.evaluation.images import LUMINANCE, Image
 SIDE = 640
 """Longest side of a picture, in pixels."""
 
-_DIVERGING = ((5, 48, 97), (67, 147, 195), (247, 247, 247), (214, 96, 77), (103, 0, 31))
+DIVERGING = ((5, 48, 97), (67, 147, 195), (247, 247, 247), (214, 96, 77), (103, 0, 31))
+"""Colours from the lowest value, through none, to the highest; red, green and blue to 255."""
+
 _HEAT = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
 _CONTRAST = (0.2, 99.8)
 _BAND = 2**21
@@ -98,7 +100,7 @@ def contrast(values: Image) -> tuple[float, float]:
 
 def coloured(values: Image, low: float, high: float, *, diverging: bool) -> NDArray[np.uint8]:
     """Turn the values of a map into colours."""
-    stops = np.array(_DIVERGING if diverging else _HEAT, float)
+    stops = np.array(DIVERGING if diverging else _HEAT, float)
     share = np.clip((values - low) / (high - low), 0, 1) * (len(stops) - 1)
     channels = [np.interp(share, np.arange(len(stops)), stops[:, c]) for c in range(3)]
     return np.stack(channels, -1).round().astype(np.uint8)
