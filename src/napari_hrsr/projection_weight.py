@@ -30,17 +30,20 @@ from napari_hrsr.projecting import Interval, Projections, widest_margin
 from napari_hrsr.tiling import TilePlan, plan_tiles, widen_plan
 from napari_hrsr.upscaling import normalisation, upscale_tiles
 
-_PATCH = {2: (96, 96), 3: (24, 48, 48)}
+_PATCH = {2: (64, 64), 3: (24, 48, 48)}
 """Sides of the patches that are measured, source pixels."""
 
-_PATCHES = 9
-"""Of one channel, or whatever shares a measurement."""
+_PATCHES = {2: 24, 3: 10}
+"""How many, of one channel, or whatever shares a measurement."""
 
 _ROUNDING = 1 / math.sqrt(12)
 """Standard deviation of rounding to whole numbers."""
 
 _NOTHING = 1e-6
 """Noise below this share of the range is that of the computation."""
+
+_NEAR = 0.005
+"""Relative error of what is left on the patches."""
 
 _DIGITS = 4
 """Of a weight that are kept, so that rounding in the network does not change it."""
@@ -176,7 +179,7 @@ def _measure(
             / count
         )
 
-    return _rounded(find_weight(left, AIM * variance)), before
+    return _rounded(find_weight(left, AIM * variance, near=_NEAR)), before
 
 
 def _rounded(weight: float) -> float:
@@ -202,7 +205,7 @@ def _residuals(
     counts = (*(len(f) for f in free), *(len(spans) for spans in plan.axes))
     grid = (*lengths, *(len(spans) for spans in plan.axes))
     indices = []
-    for at in spread_evenly(counts, _PATCHES):
+    for at in spread_evenly(counts, _PATCHES[forward.ndim]):
         loop = [f[i] for f, i in zip(free, at, strict=False)]
         indices.append(int(np.ravel_multi_index((*loop, *at[len(free) :]), grid)))
     placement = job.placement
@@ -211,7 +214,7 @@ def _residuals(
     for record in upscale_tiles(
         job.source, job.model, out, plan,
         axes=job.axes, intensity=intensity, regrid=probe,
-        placement=replace(placement, batch=min(batch, _PATCHES)),
+        placement=replace(placement, batch=min(batch, len(indices))),
         indices=indices, cancelled=cancelled,
     ):  # fmt: skip
         done = record.done

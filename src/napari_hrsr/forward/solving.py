@@ -153,7 +153,7 @@ def _axis_matrices(forward: ForwardModel, shape: Sequence[int]) -> list[Tensor] 
     return matrices
 
 
-def find_weight(left: Callable[[float], float], aim: float) -> float:
+def find_weight(left: Callable[[float], float], aim: float, *, near: float = NEAR) -> float:
     """Find the weight that leaves as much as is aimed at (Morozov's discrepancy principle).
 
     Parameters
@@ -162,6 +162,8 @@ def find_weight(left: Callable[[float], float], aim: float) -> float:
         Mean square of source less degraded result for a weight; rises with it.
     aim : float
         The variance of the noise.
+    near : float
+        Relative error that is good enough.
 
     Returns
     -------
@@ -171,7 +173,7 @@ def find_weight(left: Callable[[float], float], aim: float) -> float:
     low, high, exponent = -math.inf, math.inf, 0.0
     for _ in range(_TRIALS):
         ratio = left(10.0**exponent) / aim
-        if abs(ratio - 1) < NEAR:
+        if abs(ratio - 1) < near:
             break
         low, high = (exponent, high) if ratio < 1 else (low, exponent)
         # From the large weights down: those are solved in a few steps.
