@@ -30,8 +30,8 @@ from napari_hrsr.jobs import Job, plan_job, start_job
 from napari_hrsr.models.spec import Upscaler
 from napari_hrsr.models.spread import average_models, view_spread
 
-BLOCK = 16
-"""Side of a block in source pixels."""
+BLOCK = {2: 16, 3: 8}
+"""Side of a block in source pixels, by the number of spatial axes."""
 
 _KEPT = 256
 """Scores that are kept of a block: more would not change a quantile over many blocks."""
@@ -53,7 +53,8 @@ def calibrate(
 ) -> Calibration:
     """Measure how wide intervals must be to hold a share of the truth.
 
-    Split conformal prediction: the units are blocks of 16 source pixels a side.
+    Split conformal prediction: the units are blocks of 16 source pixels a side, of 8 in
+    volumes.
     The images must not have been used to train the model; then the coverage
     holds for images that are exchangeable with them: recorded alike, of alike
     specimens, equally noisy.
@@ -124,15 +125,7 @@ def calibrate(
 
 
 def scored_blocks(
-    source: Any,
-    truth: Any,
-    models: Sequence[Upscaler],
-    *,
-    axes: str | None = None,
-    noise: str | float = "auto",
-    device: str = "auto",
-    tile: int | Sequence[int] | None = None,
-    cancelled: Cancelled | None = None,
+    source: Any, truth: Any, models: Sequence[Upscaler], **options: Any
 ) -> list[Scores]:
     """Return the scores of a pair, block by block: errors over the normaliser.
 
@@ -142,13 +135,65 @@ def scored_blocks(
         See `calibrate`.
     models : sequence of Upscaler
         Likewise, loaded.
-    axes, noise, device, tile, cancelled
-        Likewise.
+    **options
+        As for `measure_errors`.
 
     Raises
     ------
     InputError, CancelledError
         Likewise.
+    """
+    error, unit = measure_errors(source, truth, models, **options)
+    return cut_scores(error / unit, models[0].spec.scale)
+
+
+def cut_scores(scores: NDArray[np.floating], scale: Sequence[int]) -> list[Scores]:
+    """Cut an image of scores into blocks, and keep some scores of each.
+
+    Parameters
+    ----------
+    scores : ndarray, shape (n, *spatial)
+        On the grid of a result.
+    scale : sequence of int
+        Its factor, per spatial axis.
+    """
+    rng = np.random.default_rng(0)
+    kept = []
+    for block in blocks_of(scores, [BLOCK[len(scale)] * k for k in scale]):
+        flat = block.ravel().astype(np.float64)
+        kept.append(rng.choice(flat, _KEPT, replace=False) if flat.size > _KEPT else flat)
+    return kept
+
+
+def measure_errors(
+    source: Any,
+    truth: Any,
+    models: Sequence[Upscaler],
+    *,
+    axes: str | None = None,
+    noise: str | float = "auto",
+    device: str = "auto",
+    tile: int | Sequence[int] | None = None,
+    cancelled: Cancelled | None = None,
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return how wrong a result is, and the normaliser that shall tell it beforehand.
+
+    Parameters
+    ----------
+    source, truth, models
+        As for `scored_blocks`.
+    axes, noise, device, tile, cancelled
+        As for `calibrate`.
+
+    Returns
+    -------
+    error, unit : ndarray, shape (n, *spatial)
+        In the source's units; all axes but the spatial ones are in the first.
+
+    Raises
+    ------
+    InputError, CancelledError
+        As `calibrate`.
     """
     options: dict[str, Any] = {
         "axes": axes, "device": device, "tile": tile, "precision": "float32", "dtype": np.float32,
@@ -162,15 +207,8 @@ def scored_blocks(
     maps = Maps(spread_job, intensity, spread, unit, 1.0)
     drain(start_job(spread_job, maps, intensity, cancelled=stop), spread_job.total, None)
     drain(start_job(result_job, result, intensity, cancelled=stop), result_job.total, None)
-    error = _spatial_last(np.abs(expected - result), spread_job)
-    scores = error / _spatial_last(unit, spread_job)
-    side = [BLOCK * k for k in spread_job.model.spec.scale]
-    rng = np.random.default_rng(0)
-    kept = []
-    for block in blocks_of(scores, side):
-        flat = block.ravel().astype(np.float64)
-        kept.append(rng.choice(flat, _KEPT, replace=False) if flat.size > _KEPT else flat)
-    return kept
+    error = np.abs(expected - result)
+    return _spatial_last(error, spread_job), _spatial_last(unit, spread_job)
 
 
 def _checked_truth(truth: Any, job: Job) -> NDArray[np.floating]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.resources import files
 from typing import Any, Self
 
@@ -85,6 +85,25 @@ class Calibration:
         except (KeyError, TypeError) as error:
             msg = f"this is no calibration: {error}"
             raise InputError(msg) from None
+
+    def for_group(self, name: str) -> Calibration:
+        """Return the calibration of one group alone: narrower, where the group is known.
+
+        Parameters
+        ----------
+        name : str
+            A key of `groups`, such as ``"fluorescence"``.
+
+        Raises
+        ------
+        InputError
+            If there is no such group.
+        """
+        if name not in self.groups:
+            msg = f"there is no group {name!r}; calibrated are {', '.join(sorted(self.groups))}"
+            raise InputError(msg)
+        factor = self.groups[name]
+        return replace(self, factor=factor, groups={name: factor})
 
     def belongs_to(self, specs: Sequence[ModelSpec]) -> bool:
         """Tell whether it was made with these models."""
