@@ -56,7 +56,7 @@ class EvaluationPlot(QWidget):
             painter.drawText(self.rect(), int(Qt.AlignmentFlag.AlignCenter), "No curves")
         for number, curve in enumerate(self.curves):
             top = number * _HEIGHT
-            area = QRectF(left, top + 2 * line + 6, self.width() - left - 10, _HEIGHT - 4.4 * line)
+            area = QRectF(left, top + 2 * line + 6, self.width() - left - 10, _HEIGHT - 5 * line)
             self._panel(painter, curve, area, line)
         painter.end()
 

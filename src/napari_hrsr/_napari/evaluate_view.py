@@ -68,16 +68,16 @@ class EvaluationView(QTabWidget):
     def _fill(self, found: Evaluation) -> None:
         compared = found.reference.rows() if found.reference else [["", ""]]
         columns = len(compared[0])
-        rows = [(row, "") for row in compared[1:]]
-        rows += [
+        lines = [(row, "") for row in compared[1:]]
+        lines += [
             ([row.label, row.value, *[""] * (columns - 2)], row.meaning) for row in found.rows()
         ]
         self.table.clear()
         self.table.setColumnCount(columns)
-        self.table.setRowCount(len(rows))
+        self.table.setRowCount(len(lines))
         # The result's own figures stand in the column of the result.
         self.table.setHorizontalHeaderLabels(["", "result", *compared[0][2:]])
-        for number, (cells, meaning) in enumerate(rows):
+        for number, (cells, meaning) in enumerate(lines):
             for column, cell in enumerate(cells):
                 item = QTableWidgetItem(cell)
                 item.setToolTip(meaning)
@@ -85,4 +85,5 @@ class EvaluationView(QTabWidget):
         header = self.table.horizontalHeader()
         header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-        self.table.resizeRowsToContents()
+        rows = self.table.verticalHeader()
+        rows.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)

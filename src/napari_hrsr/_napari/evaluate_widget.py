@@ -39,7 +39,7 @@ from napari_hrsr._napari.evaluate_layers import (
     record_of,
     shown_places,
 )
-from napari_hrsr._napari.fitting import narrow, wrap
+from napari_hrsr._napari.fitting import AlignedLabels, narrow, wrap
 from napari_hrsr._napari.isotropic_choices import parse_automatic
 from napari_hrsr._napari.isotropic_controller import Relay
 from napari_hrsr.errors import CancelledError, HrsrError, InputError
@@ -183,6 +183,7 @@ class Evaluate(Container):
             ]
         )
         self.bar.visible = self.status.visible = False
+        self._aligned = AlignedLabels(self)
         self.view = EvaluationView()
         self.native.layout().addWidget(self.view, 1)
         self.native.layout().addStretch(0)

@@ -13,6 +13,7 @@ from napari_hrsr.evaluation.reference import ReferenceComparison
 from napari_hrsr.evaluation.resolution_scaled import ResolutionScaled
 from napari_hrsr.evaluation.ring_curve import RingCorrelation
 from napari_hrsr.evaluation.showing import Curve, Map, Row, curves_of, maps_of, rows_of
+from napari_hrsr.evaluation.suspects import Suspects
 from napari_hrsr.evaluation.tables import table
 from napari_hrsr.evaluation.verdicts import verdicts_of
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 
 PARTS = (
     "reference", "agreement", "repeat", "consistency", "scaled", "structure",
-    "source_structure", "source_resolution", "unsupported", "uncertainty",
+    "source_structure", "source_resolution", "unsupported", "suspects",
+    "uncertainty",
 )  # fmt: skip
 """Attributes of an `Evaluation` that are None where they were not measured."""
 
@@ -59,6 +61,8 @@ class Evaluation:
         Of the source's two halves.
     unsupported : UnsupportedDetail or None
         What the result has beyond the source's band without a reason in the source.
+    suspects : Suspects or None
+        Places where the result contradicts the source far more than around them.
     uncertainty : Uncertainty or None
         How much the model itself varies, as intervals.
     notes : tuple of str
@@ -81,6 +85,7 @@ class Evaluation:
     source_structure: Decorrelation | None
     source_resolution: RingCorrelation | None
     unsupported: UnsupportedDetail | None = None
+    suspects: Suspects | None = None
     uncertainty: Uncertainty | None = None
     notes: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()

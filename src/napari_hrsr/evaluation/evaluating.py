@@ -32,6 +32,7 @@ from napari_hrsr.evaluation.images import (
 from napari_hrsr.evaluation.reference import compare_with_reference
 from napari_hrsr.evaluation.resolution_scaled import resolution_scaled_error
 from napari_hrsr.evaluation.ring_correlation import correlate_halves, correlate_rings
+from napari_hrsr.evaluation.suspects import find_suspects
 from napari_hrsr.forward import ForwardModel
 
 if TYPE_CHECKING:
@@ -141,6 +142,8 @@ def evaluate(
         found = evaluate_large(*images, wishes, in_memory, report, check)
     else:
         found = evaluate_whole(*images, wishes, report, check)
+    if found.consistency is not None:
+        found = replace(found, suspects=find_suspects(found.consistency.deviation, check))
     if uncertainty is None:
         return found
     check()

@@ -143,10 +143,22 @@ def _consistency_rows(found: Evaluation) -> list[Row]:
             "0 reproduces the noise too."),
         Row("  pixels beyond 3 standard deviations of noise", f"{100 * part.outside:.2f} %",
             "Noise alone gives 0.27 %."),
+        *_suspect_rows(found),
         Row("  PSNR with the source, dB", f"{part.psnr:.2f}",
             "Of the degraded result, for the source's range."),
         Row("  noise of the source", f"{part.noise:.4g}",
             "Standard deviation, in the units of the source."),
+    ]  # fmt: skip
+
+
+def _suspect_rows(found: Evaluation) -> list[Row]:
+    part = found.suspects
+    if part is None:
+        return []
+    return [
+        Row("  places that stand out", str(len(part.places)),
+            "Where the result contradicts the source far more than around: a structure of some "
+            "three pixels of the source that was added there, or lost.")
     ]  # fmt: skip
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from scipy.ndimage import uniform_filter
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from napari_hrsr.evaluation.evaluated import Evaluation
+    from napari_hrsr.evaluation.suspects import Suspects
 
 CONSISTENT, DOUBTFUL = 1.5, 4.0
 """Chi-square per pixel up to which noise explains the difference, and from which it cannot."""
@@ -21,6 +19,7 @@ _UNLIKE = 0.98
 _FINER = 0.9
 _MADE_UP = 0.5
 _MANY = 0.05
+_NAMED = 3
 
 LIMITS = (
     "What the instrument does not record leaves no trace in its images: structure that blur and "
@@ -60,31 +59,41 @@ def _about_consistency(found: Evaluation) -> Found:
     part = found.consistency
     if part is None:
         return []
+    said: Found = []
+    if found.suspects is not None and found.suspects.places:
+        said.append((True, _about_places(found.suspects)))
     value = f"chi-square {part.chi_square:.2f} per pixel"
     if part.chi_square > CONSISTENT:
         how = (
             "contradicts its source" if part.chi_square > DOUBTFUL
             else "differs from its source by more than noise explains"
         )  # fmt: skip
-        return [(True, f"Degraded again, the result {how} ({value}); {_worst(part.deviation)}.")]
-    if part.chi_square < _COPIED:
-        return [(False, f"Degraded again, the result is the source, noise included ({value}).")]
-    said = f"Degraded again, the result gives the source to within its noise ({value})"
-    if part.outside > 0.01:
-        said += f", save in {100 * part.outside:.1f} % of the pixels: {_worst(part.deviation)}"
-    return [(part.outside > 0.01, said + ".")]
+        said.append((True, f"Degraded again, the result {how} ({value}): see the map."))
+    elif part.chi_square < _COPIED:
+        said.append(
+            (False, f"Degraded again, the result is the source, noise included ({value}).")
+        )  # fmt: skip
+    else:
+        said.append(
+            (False, "Degraded again, the result gives the source to within its noise, as a whole "
+             f"({value}).")
+        )  # fmt: skip
+    return said
 
 
-def _worst(deviation: Any) -> str:
-    """Say where a map deviates most, in pixels of the source."""
-    if not isinstance(deviation, np.ndarray):
-        return "see the consistency map"
-    # A doubt has some size: single pixels are noise.
-    mean = np.abs(uniform_filter(deviation, 3, mode="nearest"))
-    place = np.unravel_index(int(np.argmax(mean)), mean.shape)
-    letters = "zyx"[-deviation.ndim :]
-    where = ", ".join(f"{letter} = {int(i)}" for letter, i in zip(letters, place, strict=True))
-    return f"look first at {where} of the source"
+def _about_places(suspects: Suspects) -> str:
+    letters = "zyx"[-len(suspects.places[0]) :]
+    where = "; ".join(
+        ", ".join(f"{letter} = {i}" for letter, i in zip(letters, place, strict=True))
+        for place in suspects.places[:_NAMED]
+    )
+    count = len(suspects.places)
+    many = "one place" if count == 1 else f"{count} places"
+    more = " and more" if count > _NAMED else ""
+    return (
+        f"In {many} the result contradicts its source far more than around: look at {where}{more} "
+        "of the source. Something was added there, or lost."
+    )
 
 
 def _about_likeness(found: Evaluation) -> Found:
