@@ -104,8 +104,8 @@ class SuperResolution(Container):
             text="Agree with the source",
             tooltip="Change the result as little as is needed for it to agree with the image it "
             "was made from: degraded again, it equals a clean image, and differs from a noisy "
-            "one by no more than the noise (exactly, if the noise is set to 0). Takes up to "
-            "twice as long on small images, less on large ones.",
+            "one by no more than the noise (exactly, if the noise is set to 0). Small "
+            "images take two to three times as long, large ones little longer.",
         )
         self.result_size = Label(label="Result")
         self.more = CheckBox(text="More options")
