@@ -39,7 +39,7 @@ from napari_hrsr.training.staining import stained
 
 COVERAGE = 0.9
 SHIPPED_COVERAGES = (0.5, 0.68, 0.8, 0.9, 0.95)
-SIDE = {2: 96, 3: 48}
+SIDE = {2: 96, 3: 64}
 """Longest side of what is measured, fine pixels, cut from the middle."""
 SEEN = 3
 """Every so many of the images that a fold has seen, where they are needed."""
@@ -200,8 +200,8 @@ def table(entries: Sequence[dict[str, object]]) -> list[str]:
         "| --- |" + " --- |" * 8,
     ]
     for e in entries:
-        shares = " | ".join(
-            f"{100 * float(e[k]):.0f} %" for k in ("coverage", "clean", "noisy", "lowest")
+        shares = f"{100 * float(e['coverage']):.1f} % | " + " | ".join(
+            f"{100 * float(e[k]):.0f} %" for k in ("clean", "noisy", "lowest")
         )
         sources = len(e["sources"])  # type: ignore[arg-type]
         lines.append(
