@@ -13,6 +13,7 @@ import napari_hrsr
 from napari_hrsr._napari import evaluate_widget
 from napari_hrsr._napari.evaluate_layers import MAP_KEY, find_source, is_result
 from napari_hrsr._napari.evaluate_widget import Evaluate
+from napari_hrsr._napari.fuse_layer import fused_attributes
 from napari_hrsr._napari.isotropic_controller import Relay
 
 TIMEOUT = 120_000
@@ -127,6 +128,33 @@ def test_the_map_of_a_part_of_one_time_point_lies_on_that_part(viewer, qtbot, er
     part = source.data[2, 8:44, 4:52]
     np.testing.assert_array_equal(np.asarray(widget.found[1].source), part)
     assert widget.found[0].consistency.psnr > 30
+
+
+def test_fused_frames_are_held_against_the_frame_they_lie_on(viewer, qtbot, errors):
+    rng = np.random.default_rng(0)
+    scene = gaussian_filter(rng.normal(size=(96, 96)), 3)
+    scene = 1000 + 200 * scene / scene.std()
+    frames = [scene[k : k + 80, k : k + 80].reshape(40, 2, 40, 2).mean((1, 3)) for k in range(4)]
+    burst = np.stack(frames) + rng.normal(0, 3, (4, 40, 40))
+    source = viewer.add_image(burst, name="burst", scale=(1, 0.5, 0.5), translate=(0, 7, -3))
+    fusion = napari_hrsr.fuse_frames(source, 2, axes="TYX", reference=2)
+    result = viewer.add_image(fusion.data, **fused_attributes(source, "TYX", fusion, scale=2))
+    moving = viewer.add_image(
+        fusion.moving, **fused_attributes(source, "TYX", fusion, scale=1, moving=True)
+    )
+    widget = dock(viewer)
+    assert not is_result(moving)
+    assert widget.layer.value == result
+    assert widget.source.value == source
+    with ending(widget, qtbot):
+        widget.start()
+    assert errors == []
+    np.testing.assert_array_equal(np.asarray(widget.found[1].source), burst[2])
+    assert widget.found[0].consistency.chi_square < 2
+    consistency = viewer.layers[f"{result.name} consistency"]
+    assert consistency.data.shape == (1, 40, 40)
+    first = np.array(consistency.data_to_world([-0.5, -0.5, -0.5]))
+    np.testing.assert_allclose(first, source.data_to_world([1.5, -0.5, -0.5]), atol=1e-9)
 
 
 def test_a_reference_stands_beside_cubic_interpolation(viewer, qtbot, errors):
