@@ -98,7 +98,7 @@ def test_in_a_volume_of_odd_lengths_too():
     assert found.cutoff[1] <= 0.5
 
 
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(gain=st.floats(0.01, 1000), offset=st.floats(-1000, 1000))
 def test_units_do_not_matter(gain, offset):
     model = ForwardModel((2, 2))

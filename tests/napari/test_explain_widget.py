@@ -110,7 +110,7 @@ def test_attribution_around_a_click_and_around_a_shape(viewer, qtbot, errors):
     assert not widget.start(ATTRIBUTION)
     assert "draw a shape" in errors.pop()
     corners = [(69.5, 79.5), (69.5, 91.5), (77.5, 91.5), (77.5, 79.5)]
-    viewer.add_shapes([source.data_to_world(c) for c in corners], shape_type="polygon")
+    viewer.add_shapes(np.array([source.data_to_world(c) for c in corners]), shape_type="polygon")
     explain(widget, qtbot, FIELD)
     field = viewer.layers["picture receptive field"]
     region = np.array(field.data[list(field.features["kind"]).index("region")])

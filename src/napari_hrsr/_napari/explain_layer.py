@@ -22,6 +22,14 @@ COLOURS = {"region": "white", "core": "yellow", "field": "cyan"}
 
 _MOST_SLICES = 64
 
+_PINK, _GREEN = (0.9, 0.1, 0.65), (0.25, 0.9, 0.1)
+_PINK_OR_GREEN = {
+    "name": "pink or green",
+    "colors": [(*_PINK, 1.0), (*_PINK, 0.0), (*_GREEN, 0.0), (*_GREEN, 1.0)],
+    "controls": [0.0, 0.499, 0.501, 1.0],
+}
+"""Transparent in the middle: where nothing comes from, the image is seen."""
+
 
 def maps_layer(
     layer: Image, axes: Axes, loop: Sequence[int], maps: FeatureMaps, model: str
@@ -64,9 +72,8 @@ def attribution_layer(
     most = float(np.abs(data).max()) or 1.0
     attributes = place | {
         "name": f"{layer.name} attribution",
-        "colormap": "PiYG",
+        "colormap": _PINK_OR_GREEN,
         "contrast_limits": (-most, most),
-        "opacity": 0.7,
         "blending": "translucent",
         "interpolation2d": "nearest",
         "metadata": {

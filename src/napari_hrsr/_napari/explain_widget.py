@@ -130,7 +130,7 @@ class Explain(Container):
             tooltip="Pixels of the source along each side of a region around a point.",
         )  # fmt: skip
         self.network_layer = ComboBox(
-            label="Network layer",
+            label="Maps of",
             choices=lambda _: self._network_layers,
             tooltip="Whose feature maps are shown.",
         )

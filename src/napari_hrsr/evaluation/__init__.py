@@ -8,11 +8,19 @@ measured; resolution is told from correlation in Fourier space.
 
 from napari_hrsr.evaluation.calibrating import calibrate
 from napari_hrsr.evaluation.calibration import Calibration
-from napari_hrsr.evaluation.consistency import Consistency, check_consistency, measured_noise
+from napari_hrsr.evaluation.consistency import (
+    Consistency,
+    check_consistency,
+    local_score,
+    measured_noise,
+)
 from napari_hrsr.evaluation.consistent import Consistent, make_consistent
 from napari_hrsr.evaluation.decorrelation import Decorrelation, decorrelate
 from napari_hrsr.evaluation.evaluated import Evaluation
 from napari_hrsr.evaluation.evaluating import evaluate
+from napari_hrsr.evaluation.hallucination import UnsupportedDetail, unsupported_detail
+from napari_hrsr.evaluation.planted import planted_doublets, planted_lesions
+from napari_hrsr.evaluation.planted_tables import PlantedLesions, PlantedPoints
 from napari_hrsr.evaluation.reference import ReferenceComparison, compare_with_reference
 from napari_hrsr.evaluation.resolution_scaled import ResolutionScaled, resolution_scaled_error
 from napari_hrsr.evaluation.ring_correlation import correlate_halves, correlate_rings
@@ -27,11 +35,14 @@ __all__ = [
     "Crossing",
     "Decorrelation",
     "Evaluation",
+    "PlantedLesions",
+    "PlantedPoints",
     "ReferenceComparison",
     "ResolutionScaled",
     "RingCorrelation",
     "Scores",
     "Uncertainty",
+    "UnsupportedDetail",
     "calibrate",
     "check_consistency",
     "compare_with_reference",
@@ -39,8 +50,12 @@ __all__ = [
     "correlate_rings",
     "decorrelate",
     "evaluate",
+    "local_score",
     "make_consistent",
     "measure_uncertainty",
     "measured_noise",
+    "planted_doublets",
+    "planted_lesions",
     "resolution_scaled_error",
+    "unsupported_detail",
 ]

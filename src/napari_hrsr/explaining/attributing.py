@@ -157,16 +157,29 @@ def attribution(
     stop_if(cancelled)
     with torch.no_grad():
         ends = [float(_structure(wide, path.at(n))) for n in (0, steps)]
-    data = wide.inside(total.sum(0).numpy())
+    data, start = _needed(wide, wide.inside(total.sum(0).numpy()))
     return Attribution(
         data=data,
-        start=wide.start,
+        start=start,
         region=wide.region,
         diffusion_index=_diffusion(data),
-        reach=_reach(data, wide.start, wide.region),
+        reach=_reach(data, start, wide.region),
         sharp=ends[1],
         blurred=ends[0],
     )
+
+
+def _needed(probe: Probe, data: NDArray[Any]) -> tuple[NDArray[np.float32], tuple[int, ...]]:
+    """Cut off what was read for the blur alone, and what nothing comes from."""
+    halo = probe.model.spec.halo
+    if halo is None:
+        return np.ascontiguousarray(data), probe.start
+    crop, start = [], []
+    for (a, b), first, h, n in zip(probe.region, probe.start, halo, data.shape, strict=True):
+        low = max(0, a - h - first)
+        crop.append(slice(low, min(n, b + h - first)))
+        start.append(first + low)
+    return np.ascontiguousarray(data[tuple(crop)]), tuple(start)
 
 
 class _Path:
