@@ -79,10 +79,9 @@ def uncertainty_of(
         raise
     maps = [_spatial(each, axes, subject) for each in (found.spread, found.half_width)]
     if folder is not None:
-        for each in (found.spread, found.half_width):
-            if each is not None:
-                weakref.finalize(each, shutil.rmtree, folder, ignore_errors=True)
-                break
+        # The one that is shown lives longest.
+        shown = found.spread if found.half_width is None else found.half_width
+        weakref.finalize(shown, shutil.rmtree, folder, ignore_errors=True)
     return replace(found, spread=maps[0], half_width=maps[1])
 
 
