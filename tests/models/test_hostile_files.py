@@ -191,7 +191,7 @@ FILES: dict[str, tuple[str, Callable[[Path], bytes], str]] = {
     "two folders": (".pth", lambda p: with_record("other/data/0", b"x"), "not one that torch.save"),
     "some other zip": (
         ".pth",
-        lambda p: rezipped(saved({}), lambda n, d: d, zipfile.ZIP_STORED).replace(b"data.pkl", b"data.txt"),
+        lambda p: saved({}).replace(b"data.pkl", b"data.txt"),
         "not one that torch.save|cannot be read|damaged",
     ),
     "one bit flipped": (".pth", flipped, "checksum"),
@@ -202,7 +202,7 @@ FILES: dict[str, tuple[str, Callable[[Path], bytes], str]] = {
     ),
     "many names for one tensor": (
         ".pth",
-        lambda p: saved(dict.fromkeys((f"model.{i}.weight" for i in range(900)), torch.ones(99, 99))),
+        lambda p: saved(dict.fromkeys((f"model.{i}.weight" for i in range(99)), torch.ones(99, 99))),
         "used several times",
     ),
     "sparse": (".pth", lambda p: saved(changed(x=torch.eye(3).to_sparse())), "not dense"),
@@ -302,7 +302,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     for name in ("pipe.pth", "folder.pth"):
         with pytest.raises(ModelFileError, match="not a regular file"):
             load_model(tmp_path / name)
-    with pytest.raises(ModelFileError, match="cannot read missing.pth"):
+    with pytest.raises(ModelFileError, match=r"cannot read missing\.pth"):
         load_model(tmp_path / "missing.pth")
 
 

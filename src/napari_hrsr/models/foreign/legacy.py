@@ -19,6 +19,7 @@ from napari_hrsr.errors import ModelFileError, OutputError
 from napari_hrsr.models.foreign.containers import check_tensors, read_tensors
 from napari_hrsr.models.foreign.reading import read_file
 
+_CHILD = Path(__file__).with_name("legacy_child.py")
 _SECONDS = 120
 _MEMORY = 8 * 2**30
 
@@ -75,7 +76,7 @@ def _in_child(source: Path) -> bytes:
             "-I",
             "-W",
             "ignore",
-            str(Path(__file__).with_name("legacy_child.py")),
+            str(_CHILD),
         ]
         limits = [str(_MEMORY), str(_SECONDS), str(max(2**20, 2 * source.stat().st_size))]
         environment = {
