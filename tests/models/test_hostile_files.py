@@ -26,6 +26,7 @@ from napari_hrsr import HrsrError, load_model
 from napari_hrsr.errors import ModelFileError
 
 MARK = "napari-hrsr-was-here"
+ONES = torch.ones(99, 99)
 
 
 class Payload:
@@ -202,7 +203,7 @@ FILES: dict[str, tuple[str, Callable[[Path], bytes], str]] = {
     ),
     "many names for one tensor": (
         ".pth",
-        lambda p: saved(dict.fromkeys((f"model.{i}.weight" for i in range(99)), torch.ones(99, 99))),
+        lambda p: saved({f"model.{i}.weight": ONES for i in range(99)}),
         "used several times",
     ),
     "sparse": (".pth", lambda p: saved(changed(x=torch.eye(3).to_sparse())), "not dense"),

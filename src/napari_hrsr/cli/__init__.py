@@ -39,8 +39,9 @@ def _main(
         raise typer.Exit
 
 
-for _command in (upscale, isotropic, fuse, train, distill, export, models, demo):
+for _command in (upscale, isotropic, fuse, train, distill, export, demo):
     app.command()(_command)
+app.add_typer(models, name="models")
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from napari_hrsr.models.foreign.containers import read_tensors
 from napari_hrsr.models.foreign.loading import SUFFIXES, load_published
 from napari_hrsr.models.foreign.published import ARCHITECTURE, build_published, with_facts
 from napari_hrsr.models.foreign.reading import read_file
-from napari_hrsr.models.header import METADATA_KEY, parse_header, parse_spec
+from napari_hrsr.models.header import is_ours, parse_spec
 from napari_hrsr.models.nets import build_network
 from napari_hrsr.models.quantised import restore
 from napari_hrsr.models.spec import ModelSpec, Upscaler, Weights
@@ -78,7 +78,7 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
     if isinstance(name_or_path, Path) or text.lower().endswith(SUFFIXES):
         path = Path(text)
         content = read_file(path)
-        if not _is_ours(path.name, content):
+        if not is_ours(path.name, content):
             return load_published(path, content).to(resolve_device(device))
         spec = _spec_in_file(path, content)
     else:
@@ -97,14 +97,6 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
         _fill(network, spec.weights.file, content)
     model = NetworkUpscaler(network, spec).eval().requires_grad_(False)
     return model.to(resolve_device(device))
-
-
-def _is_ours(name: str, content: bytes) -> bool:
-    """Tell whether a file was written by napari-hrsr."""
-    if not name.lower().endswith(".safetensors"):
-        return False
-    metadata = parse_header(name, content).get("__metadata__")
-    return isinstance(metadata, dict) and METADATA_KEY in metadata
 
 
 def _read_weights(weights: Weights) -> bytes:

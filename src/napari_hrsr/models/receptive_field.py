@@ -1,24 +1,27 @@
 """How far a network looks, measured on the network itself.
 
-The gradient of an output pixel says which source pixels it depends on. On one
-axis, for the output pixels of one source pixel p::
+One source pixel is made not-a-number, and what of the result is not a number
+depends on it, whatever the weights are::
 
-     source    . . . . . . r r r r p r r r r . . . . . .
-     gradient  0 0 0 0 0 0 x x x x x x x x x 0 0 0 0 0 0
-                           <--halo-->
+    source    . . . . . . . . . . n . . . . . . . . . .
+    result    . . . . . . n n n n n n n n n . . . . . .
+                          <--halo-->
 
-A network whose gradients come to an end has a bounded field, and tiles that
-read a halo as wide as that equal the whole image. What is measured is then put
-to the test: the network is run on a cut-out and on the whole, and the two are
-compared. That also finds out networks that depend on where a tile starts, as
-those with windows of attention do.
+A network in which that comes to an end has a bounded field, and tiles that
+read a halo as wide as it equal the whole image. In very deep networks there is
+an end only far out, though hardly anything arrives from there: then the
+gradient says where the influence has faded. What is found is put to the test:
+the network is run on a cut-out and on the whole, and the two are compared.
+That also finds out networks that depend on where a tile starts, as those with
+windows of attention do.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -36,7 +39,14 @@ _SHORTEST = {2: 48, 3: 24}
 _BEYOND = 1e-6
 """Share of the gradient that may lie beyond a halo: it no longer shows in float32."""
 
+_INSIDE = 0.6
+"""Of the way to the border: if there is more farther out, more might lie outside."""
+
 _MULTIPLES = (1, 8, 16, 32, 64)
+_PERIOD = 16
+_OFFSETS = (0, 3, 7, 15)
+"""Where in windows of attention the source pixel lies: what it reaches depends on that."""
+
 _SEED = 20260101
 
 
@@ -48,12 +58,12 @@ class ReceptiveField:
     ----------
     halo : tuple of int or None
         Source pixels on each side of an output pixel that influence it, per
-        axis; None if there was no end to them.
+        axis; None if there is no end to them.
     multiple : tuple of int
         On what multiples a tile must start, per axis, in source pixels.
     bounded : bool
-        Whether the gradients were exactly zero beyond the halo; else at most
-        a share of a millionth of them lies beyond.
+        Whether nothing beyond the halo has an influence; else at most a
+        millionth of it lies beyond.
     residual : float
         Largest difference between a tile with this halo and the whole image,
         in the model's value range. Of networks without a halo: with the margin
@@ -105,13 +115,10 @@ def measure_receptive_field(
 
     spec = model.spec
     largest = _side(spec, longest or _LONGEST[spec.ndim])
-    side, reach, bounded = _side(spec, min(_SHORTEST[spec.ndim], largest)), None, False
-    while True:
-        check()
-        reach, bounded = _reach(model, side)
-        if reach is not None or side >= largest:
-            break
-        side = min(_side(spec, 2 * side), largest)
+    reach = _first(lambda side: _dependence(model, side), _sides(spec, largest), check)
+    bounded = reach is not None
+    if reach is None:
+        reach = _first(lambda side: _fading(model, side), _sides(spec, largest), check)
     for multiple in _multiples(spec):
         if reach is None:
             break
@@ -164,14 +171,64 @@ def tile_residual(model: Upscaler, halo: tuple[int, ...], multiple: tuple[int, .
     return float((part[(*keep, *inner)] - whole[(*keep, *outer)]).abs().max())
 
 
-def _reach(model: Upscaler, side: int) -> tuple[tuple[int, ...] | None, bool]:
-    """Return the farthest source pixel with a gradient per axis, and whether that is all.
+def _first(
+    measure: Callable[[int], tuple[int, ...] | None],
+    sides: Iterator[int],
+    check: Callable[[], None],
+) -> tuple[int, ...] | None:
+    """Return what is found on the smallest image on which anything is."""
+    for side in sides:
+        check()
+        found = measure(side)
+        if found is not None:
+            return found
+    return None
 
-    None if the gradients reach the border of an image with this side.
+
+def _sides(spec: ModelSpec, largest: int) -> Iterator[int]:
+    side = min(_side(spec, _SHORTEST[spec.ndim]), largest)
+    while side < largest:
+        yield side
+        side = _side(spec, 2 * side)
+    yield largest
+
+
+def _dependence(model: Upscaler, side: int) -> tuple[int, ...] | None:
+    """Return the farthest result that depends on a source pixel, in source pixels per axis.
+
+    None if it reaches the border of an image with this side, or if the network
+    hides what is not a number.
     """
     spec = model.spec
-    middle = side // 2 // max(spec.multiple) * max(spec.multiple)
+    reach = [0] * spec.ndim
+    base = side // 2 // _PERIOD * _PERIOD
+    for offset in _OFFSETS:
+        at = min(base + offset, side - 1)
+        image = _noise(spec, (side,) * spec.ndim)
+        pixel: tuple[Any, ...] = (slice(None), slice(None), *(at,) * spec.ndim)
+        image[pixel] = float("nan")
+        with torch.inference_mode():
+            touched = _run(model, image)[0].isnan().any(0)
+        if not bool(touched.any()):
+            return None
+        for axis, k in enumerate(spec.scale):
+            others = tuple(a for a in range(spec.ndim) if a != axis)
+            (found,) = torch.nonzero(touched.any(others) if others else touched, as_tuple=True)
+            first, last = int(found[0]) // k, int(found[-1]) // k
+            if first == 0 or last == side - 1:
+                return None
+            reach[axis] = max(reach[axis], at - first, last - at)
+    return tuple(reach)
+
+
+def _fading(model: Upscaler, side: int) -> tuple[int, ...] | None:
+    """Return how far the gradient goes but for a share that does not show, per axis.
+
+    None if too much of it reaches the border of an image with this side.
+    """
+    spec = model.spec
     length = max(spec.multiple)
+    middle = side // 2 // length * length
     image = _noise(spec, (side,) * spec.ndim).requires_grad_(True)
     window = tuple(slice(middle * k, (middle + length) * k) for k in spec.scale)
     with torch.enable_grad():
@@ -180,30 +237,21 @@ def _reach(model: Upscaler, side: int) -> tuple[tuple[int, ...] | None, bool]:
         mixed = (output * torch.randn(output.shape, generator=generator).to(output)).sum()
         (gradient,) = torch.autograd.grad(mixed, image)
     strength = gradient.abs().sum((0, 1)).double().cpu()
-    reach, bounded = [], True
+    total = float(strength.sum())
+    if total == 0 or not math.isfinite(total):
+        return None
+    reach = []
     for axis in range(spec.ndim):
-        others = tuple(a for a in range(spec.ndim) if a != axis)
-        profile = strength.sum(others)
+        profile = strength.sum(tuple(a for a in range(spec.ndim) if a != axis))
         # How much lies at each distance or farther, on the worse side.
-        before = profile[:middle].flip(0)
-        after = profile[middle + length :]
+        before, after = profile[:middle].flip(0), profile[middle + length :]
         near = min(len(before), len(after))
-        rings = torch.maximum(before[:near], after[:near])
-        beyond = rings.flip(0).cumsum(0).flip(0)
-        total = float(profile.sum())
-        if total == 0 or not math.isfinite(total):
-            return None, False
-        zero = int((beyond > 0).sum())
+        beyond = torch.maximum(before[:near], after[:near]).flip(0).cumsum(0).flip(0)
         faint = int((beyond > _BEYOND * total).sum())
-        # The last quarter must be free, or more might lie outside.
-        if zero <= 0.75 * near:
-            reach.append(zero)
-        elif faint <= 0.6 * near:
-            reach.append(faint)
-            bounded = False
-        else:
-            return None, False
-    return tuple(reach), bounded
+        if faint > _INSIDE * near:
+            return None
+        reach.append(faint)
+    return tuple(reach)
 
 
 def _multiples(spec: ModelSpec) -> list[tuple[int, ...]]:
