@@ -23,6 +23,7 @@ demo: $(VENV)/.installed | system
 
 # pytest-xvfb brings up a display of its own, so that no window appears. Two
 # processes with a thread each: small networks do not gain from more threads.
+test: TESTS := yes
 test: $(VENV)/.installed-dev | system
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
@@ -36,7 +37,7 @@ check: $(VENV)/.installed-dev | system
 venv: $(VENV)/.installed-dev
 
 system:
-	@PYTHON="$(PYTHON)" scripts/system-packages.sh
+	@PYTHON="$(PYTHON)" TESTS="$(TESTS)" scripts/system-packages.sh
 
 $(VENV)/.installed: pyproject.toml | system
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)

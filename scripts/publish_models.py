@@ -154,6 +154,10 @@ def card(spec: ModelSpec, run: Path, results: Path, sources: str, note: str) -> 
         "",
         tables,
         "",
+        "## Planted points and lesions",
+        "",
+        planted(results, spec),
+        "",
         "## Limits",
         "",
         LIMITS,
@@ -163,6 +167,17 @@ def card(spec: ModelSpec, run: Path, results: Path, sources: str, note: str) -> 
         "",
     ]
     return "\n".join(lines)
+
+
+def planted(results: Path, spec: ModelSpec) -> str:
+    """Return what `benchmarks/planted.py` found, if it was measured with these weights."""
+    assert spec.weights is not None
+    found = json.loads((results / "planted.json").read_text()).get(spec.name, {})
+    if found.get("weights_sha256") != spec.weights.sha256:
+        return "Not measured with these weights yet: `python benchmarks/planted.py`."
+    parts = (results / "planted.md").read_text().split("\n## ")
+    [part] = [p for p in parts if p.partition("\n")[0] == spec.name]
+    return part.partition("\n")[2].strip()
 
 
 def main() -> None:

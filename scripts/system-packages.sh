@@ -1,7 +1,8 @@
 #!/bin/sh
 # Install the libraries that Qt needs, a virtual display and python3-venv, on
 # Debian and Ubuntu. Does nothing where all of them are there, and on systems
-# other than Linux. PYTHON names the Python that will make the environment.
+# other than Linux. PYTHON names the Python that will make the environment; with
+# TESTS=yes a browser is installed too, which tests of reports need.
 set -eu
 
 [ "$(uname -s)" = Linux ] || exit 0
@@ -34,6 +35,10 @@ $libraries
 LIST
     command -v Xvfb >/dev/null || missing="$missing xvfb"
     command -v xauth >/dev/null || missing="$missing xauth"
+    # Tests open reports in a browser; elsewhere than on Debian the package has other names.
+    if [ "${TESTS:-}" = yes ] && grep -q '^ID=debian' /etc/os-release 2>/dev/null; then
+        command -v chromium >/dev/null || missing="$missing chromium"
+    fi
     "${PYTHON:-python3}" -c "import ensurepip, venv" 2>/dev/null || missing="$missing python3-venv"
 }
 

@@ -91,6 +91,7 @@ def test_the_menus_hold_the_widgets_and_the_commands(make_napari_viewer):
             "Make isotropic (napari-hrsr)",
             "Fuse frames (napari-hrsr)",
             "Train (napari-hrsr)",
+            "Explain a model (napari-hrsr)",
         ],
         ["Super-resolve active layer x2 (napari-hrsr)", "Save result... (napari-hrsr)"],
     ]

@@ -14,6 +14,7 @@ import numpy as np
 from napari_hrsr.errors import CancelledError, InputError
 from napari_hrsr.files import OmeZarrResult
 from napari_hrsr.files.partial import check_folder, check_space
+from napari_hrsr.forward import ForwardModel
 from napari_hrsr.intensity import Intensity, Per, check_values, measure_intensity
 from napari_hrsr.jobs import Job, Region, describe_job, plan_job, start_job
 from napari_hrsr.layers import is_layer, layer_axes, layer_metadata, layer_source, result_attributes
@@ -21,6 +22,7 @@ from napari_hrsr.memory import free_memory
 from napari_hrsr.metadata import ImageMetadata, plain_metadata, upscaled_metadata
 from napari_hrsr.models.spec import Upscaler
 from napari_hrsr.pixels import check_source
+from napari_hrsr.projection_weight import settle_projection
 from napari_hrsr.upscaling import TileDone
 
 Progress = Callable[[int, int], None]
@@ -42,6 +44,7 @@ def upscale(
     out: Any = None,
     dtype: Any = None,
     region: Region | None = None,
+    consistent: bool | ForwardModel = False,
     progress: Progress | bool | None = None,
     cancelled: Cancelled | None = None,
 ) -> Any:
@@ -80,6 +83,12 @@ def upscale(
     region : sequence of (int, int) or None, optional
         Upscale only this part: first and one past the last pixel per axis, or
         None for the whole axis. Equal to that part of the whole result.
+    consistent : bool or ForwardModel
+        Hold the result to the image: degraded again, a clean image's result
+        equals the image to rounding, a noisy one's agrees with it to within
+        its noise. True: pixels integrate over their area. A `ForwardModel`
+        with the model's factor says otherwise, for example with the width of
+        the blur; tiles are then read with a wider margin.
     progress : callable or bool, optional
         Called with the number of tiles done and in total after each tile;
         True shows a bar in the terminal.
@@ -118,6 +127,7 @@ def upscale(
         precision=precision,
         dtype=dtype,
         region=region,
+        consistent=consistent,
     )
     data, _ = _run(job, layer, intensity, noise, out, progress, cancelled)
     return data
@@ -136,6 +146,7 @@ def upscale_layer(
     noise: str | float = "auto",
     out: Any = None,
     dtype: Any = None,
+    consistent: bool | ForwardModel = False,
     progress: Progress | bool | None = None,
     cancelled: Cancelled | None = None,
 ) -> tuple[Any, dict[str, Any], str]:
@@ -150,7 +161,7 @@ def upscale_layer(
         As for `upscale`.
     region : sequence of (int, int) or None, optional
         As for `upscale`, per axis of the layer's data.
-    axes, tile, device, precision, intensity, noise, out, dtype, progress, cancelled
+    axes, tile, device, precision, intensity, noise, out, dtype, consistent, progress, cancelled
         As for `upscale`. Axes are taken from the layer's axis labels where
         these say z, y and x.
 
@@ -179,6 +190,7 @@ def upscale_layer(
         precision=precision,
         dtype=dtype,
         region=region,
+        consistent=consistent,
     )
     data, record = _run(job, layer, intensity, noise, out, progress, cancelled)
     return data, result_attributes(layer, job, record), "image"
@@ -202,6 +214,7 @@ def _run(
         # First, so that a path that cannot be used is refused before the image is read.
         target, finish = stack.enter_context(opened_output(out, job, metadata))
         measured = settle_intensity(job, intensity, noise, cancelled=stop)
+        job = settle_projection(job, measured, cancelled=stop)
         record = describe_job(job, measured, source_name=name)
         drain(start_job(job, target, measured, cancelled=stop), job.total, report)
         return finish(record, stop), record

@@ -29,12 +29,14 @@ from napari_hrsr.devices import (
     resolve_precision,
 )
 from napari_hrsr.errors import InputError, ModelError
+from napari_hrsr.forward import ForwardModel, Instrument, check_instrument
 from napari_hrsr.intensity import Intensity
 from napari_hrsr.models.catalog import default_model
 from napari_hrsr.models.compose import on_grey
 from napari_hrsr.models.load import load_model
 from napari_hrsr.models.spec import ModelSpec, Upscaler
 from napari_hrsr.pixels import check_source
+from napari_hrsr.projecting import Projections
 from napari_hrsr.regridding import Regrid, result_bounds
 from napari_hrsr.tiling import TilePlan, plan_tiles
 from napari_hrsr.upscaling import TileDone, count_tiles, upscale_tiles
@@ -66,6 +68,9 @@ class Job:
         Data type of the result.
     regrid : Regrid or None
         What takes the network's result to another grid.
+    consistent : ForwardModel or None
+        The instrument whose source the result is held to; see
+        `projection_weight.settle_projection`.
     """
 
     source: Any
@@ -77,6 +82,7 @@ class Job:
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     regrid: Regrid | None = None
+    consistent: ForwardModel | None = None
 
     @property
     def total(self) -> int:
@@ -125,6 +131,7 @@ def plan_job(
     dtype: Any = None,
     region: Region | None = None,
     regrid: Regrid | None = None,
+    consistent: ForwardModel | Instrument | bool = False,
 ) -> Job:
     """Check everything that can be checked without reading pixels, and plan.
 
@@ -148,6 +155,8 @@ def plan_job(
         pixel, or None for the whole axis.
     regrid : Regrid, optional
         What takes the network's result to another grid.
+    consistent : bool, ForwardModel or Instrument
+        As for `api.upscale`; such a job must be settled before it is started.
 
     Returns
     -------
@@ -170,6 +179,7 @@ def plan_job(
         upscaler = on_grey(upscaler)
     spec = upscaler.spec
     _check_samples(roles, shape, spec)
+    instrument = check_instrument(consistent, spec.scale)
     spans = _check_region(region, shape, roles)
     spatial = roles.pick_spatial(shape)
     place = resolve_device(device)
@@ -198,6 +208,7 @@ def plan_job(
         shape=tuple(b - a for a, b in bounds),
         dtype=_result_dtype(source.dtype, dtype),
         regrid=regrid,
+        consistent=instrument,
     )
 
 
@@ -210,6 +221,9 @@ def start_job(
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[TileDone]:
     """Yield from the one generator; see `upscaling.upscale_tiles`."""
+    if job.consistent is not None and job.regrid is None:
+        msg = "a job that is held to its source must be settled first: see settle_projection"
+        raise ValueError(msg)
     return upscale_tiles(
         job.source,
         job.model,
@@ -255,6 +269,7 @@ def describe_job(job: Job, intensity: Intensity, *, source_name: str = "") -> di
         "device": job.placement.device.type,
         "precision": str(job.placement.dtype).removeprefix("torch."),
         "intensity": intensity.summary(),
+        **({"consistent": job.regrid.summary()} if isinstance(job.regrid, Projections) else {}),
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -41,6 +41,9 @@ class Regrid(Protocol):
     def margin(self) -> tuple[int, ...]:
         """Source pixels around a tile's body that it needs, per spatial axis."""
 
+    def at(self, index: Sequence[int]) -> Regrid:
+        """Return the step for an index along the looped axes."""
+
     def __call__(
         self,
         upscaled: NDArray[np.float32],

@@ -13,6 +13,7 @@ import numpy as np
 from napari_hrsr.errors import InputError, ModelError
 from napari_hrsr.intensity import Intensity, intensity_from_summary
 from napari_hrsr.models.spec import ModelSpec
+from napari_hrsr.projecting import Projections, read_projections
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +36,8 @@ class Recipe:
         Of the image that it was made from.
     intensity : Intensity
         The range and the noise that were used.
+    consistent : Projections or None
+        How the result was held to its source.
     """
 
     model: str
@@ -47,6 +50,7 @@ class Recipe:
     region: tuple[tuple[int, int], ...]
     source_shape: tuple[int, ...]
     intensity: Intensity
+    consistent: Projections | None = None
 
     def region_for(self, shape: Sequence[int]) -> tuple[tuple[int, int] | None, ...]:
         """Region in an image of this shape: an axis that was whole stays whole."""
@@ -141,6 +145,7 @@ def _recipe(record: dict[str, Any]) -> Recipe:
         msg = "intensities do not fit together"
         raise ValueError(msg)
     sha256 = record["weights_sha256"]
+    held = record.get("consistent")
     return Recipe(
         model=str(record["model"]),
         sha256=None if sha256 is None else str(sha256),
@@ -152,4 +157,5 @@ def _recipe(record: dict[str, Any]) -> Recipe:
         region=tuple((int(a), int(b)) for a, b in record["region"]),
         source_shape=tuple(int(n) for n in record["source_shape"]),
         intensity=intensity,
+        consistent=None if held is None else read_projections(held),
     )

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_hrsr.errors import InputError
 
@@ -160,6 +160,42 @@ def plan_tiles(
         halo=tuple(_round_up(h, m) for h, m in zip(halo, multiple, strict=True)),
         axes=tuple(axes),
     )
+
+
+def widen_plan(
+    plan: TilePlan,
+    margin: Sequence[int],
+    *,
+    multiple: Sequence[int],
+    minimum: Sequence[int],
+) -> TilePlan:
+    """Read more around every tile; what each contributes stays as it is.
+
+    Parameters
+    ----------
+    plan : TilePlan
+        The tiles.
+    margin : sequence of int
+        Pixels per axis to read beyond the halo.
+    multiple, minimum : sequence of int
+        As for `plan_tiles`.
+    """
+    if not any(margin):
+        return plan
+    halo = tuple(_round_up(h + m, k) for h, m, k in zip(plan.halo, margin, multiple, strict=True))
+    axes = tuple(
+        tuple(
+            _spans(
+                [(span.body_start, span.body_stop) for span in spans],
+                plan.padded[axis],
+                halo[axis],
+                multiple[axis],
+                _round_up(minimum[axis], multiple[axis]),
+            )
+        )
+        for axis, spans in enumerate(plan.axes)
+    )
+    return replace(plan, halo=halo, axes=axes)
 
 
 def _cut(

@@ -23,9 +23,12 @@ from napari_hrsr.files import (
     temporary_result,
     write_image,
 )
+from napari_hrsr.forward import ForwardModel, Instrument
 from napari_hrsr.intensity import Intensity, Per
 from napari_hrsr.jobs import Job, describe_job, plan_job, start_job
 from napari_hrsr.metadata import ImageMetadata, upscaled_metadata
+from napari_hrsr.projecting import Projections
+from napari_hrsr.projection_weight import settle_projection
 from napari_hrsr.replay import Recipe
 
 Report = Callable[[str, int, int], None]
@@ -41,6 +44,8 @@ class Settings:
         As for `api.upscale`.
     intensity : {"channel", "image", "frame"} or None
         As for `api.upscale`.
+    consistent : Instrument or None
+        Hold the result to its source, which this instrument recorded.
     recipe : Recipe or None
         Settings and numbers of an earlier run; a choice made here wins.
     overwrite : bool
@@ -55,6 +60,7 @@ class Settings:
     noise: float | None = None
     intensity: Per | None = None
     dtype: str | None = None
+    consistent: Instrument | None = None
     recipe: Recipe | None = None
     overwrite: bool = False
 
@@ -217,6 +223,7 @@ def _plan(data: Any, metadata: ImageMetadata, settings: Settings) -> tuple[Job, 
         job = plan_job(
             data,
             settings.model,
+            consistent=settings.consistent or False,
             axes=axes,
             tile=settings.tile,
             device=settings.device or "auto",
@@ -227,6 +234,7 @@ def _plan(data: Any, metadata: ImageMetadata, settings: Settings) -> tuple[Job, 
         job = plan_job(
             data,
             settings.model or recipe.model,
+            consistent=settings.consistent or _known_instrument(recipe),
             axes=axes,
             tile=settings.tile or recipe.tile,
             device=settings.device or _available(recipe.device),
@@ -238,6 +246,18 @@ def _plan(data: Any, metadata: ImageMetadata, settings: Settings) -> tuple[Job, 
         if settings.intensity is None:
             recipe.check_intensity(job.axes.pick_looped(data.shape))
     return job, upscaled_metadata(metadata.with_axes(axes), job.factor, job.origin)
+
+
+def _known_instrument(recipe: Recipe) -> ForwardModel | bool:
+    return False if recipe.consistent is None else recipe.consistent.forward
+
+
+def _known_projections(settings: Settings) -> Projections | None:
+    """Return those of the recipe, unless something was chosen that changes them."""
+    changed = (settings.consistent, settings.model, settings.noise, settings.intensity)
+    if settings.recipe is None or any(choice is not None for choice in changed):
+        return None
+    return settings.recipe.consistent
 
 
 def _available(device: str) -> str:
@@ -267,6 +287,7 @@ def _run(
         progress=functools.partial(report, "Measuring"),
         cancelled=cancelled,
     )
+    job = settle_projection(job, intensity, known=_known_projections(settings), cancelled=cancelled)
     drain(
         start_job(job, out, intensity, cancelled=cancelled),
         job.total,

@@ -256,7 +256,7 @@ class _Job:
         for tile, result in zip(tiles, upscaled, strict=True):
             offset, gain, _ = tile.levels
             if self.regrid is not None:
-                result = self._regridded(tile, result, self.regrid)
+                result = self._regridded(tile, result, self.regrid.at(tile.loop))
             result *= np.float32(gain)
             result += np.float32(offset)
             if tile.alpha is not None:

@@ -320,6 +320,30 @@ def test_failure_is_told_once_and_the_run_button_comes_back(
     assert "cells x2" in viewer.layers
 
 
+def test_result_agrees_with_its_source(viewer, qtbot):
+    source = viewer.add_image(image(), name="cells")
+    widget = dock(viewer)
+    widget.consistent.value = True
+    widget.details.noise.value = "0"
+    run(widget, qtbot)
+    result = viewer.layers["cells x2"].data
+    means = result.reshape(90, 2, 70, 2).mean((1, 3))
+    assert np.abs(means - source.data).max() <= 0.5
+    widget.details.blur.value = "0.3, 0.4"
+    run(widget, qtbot)
+    record = viewer.layers[-1].metadata["napari_hrsr"]["consistent"]
+    assert record["psf_sigma"] == [0.6, 0.8]
+
+
+def test_blur_with_too_many_widths_is_told(viewer, qtbot, errors):
+    viewer.add_image(image(), name="cells")
+    widget = dock(viewer)
+    widget.consistent.value = True
+    widget.details.blur.value = "0.3, 0.4, 0.5"
+    run(widget, qtbot)
+    assert "one per axis" in errors[0]
+
+
 def test_wrong_option_is_told_before_anything_starts(viewer, qtbot, monkeypatch):
     from napari_hrsr._napari import widget as widget_module
 

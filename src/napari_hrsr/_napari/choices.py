@@ -103,6 +103,27 @@ def parse_noise(text: str) -> str | float:
         raise InputError(msg) from None
 
 
+def parse_blur(text: str) -> tuple[float, ...]:
+    """Read the width of a blur: ``"0.8"`` or ``"1.2, 0.8, 0.8"``.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    try:
+        widths = tuple(float(part) for part in text.split(",")) if text.strip() else ()
+    except ValueError:
+        widths = (-1.0,)
+    if len(widths) > 3 or not all(0 <= width < float("inf") for width in widths):
+        msg = (
+            "the blur must be a number of source pixels from 0 up, or one per axis such as "
+            f"1.2,0.8,0.8; got {text!r}"
+        )
+        raise InputError(msg)
+    return widths
+
+
 def format_bytes(size: float) -> str:
     """Write a size for people: ``"34 MB"``."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -8,7 +8,7 @@ AUTOMATIC, IN_MEMORY, ON_DISK = "Automatic", "In memory", "On disk (OME-Zarr)"
 
 
 class RunOptions(Container):
-    """Tile, device, precision, noise, intensity, data type and where the result goes."""
+    """Tile, device, precision, noise, blur, intensity, data type and where the result goes."""
 
     def __init__(self) -> None:
         self.tile = LineEdit(
@@ -27,6 +27,13 @@ class RunOptions(Container):
             label="Noise",
             value="auto",
             tooltip="Standard deviation of the noise in the image's units; 0 for a clean image.",
+        )
+        self.blur = LineEdit(
+            label="Blur",
+            value="0",
+            tooltip='For "Agree with the source": standard deviation of the blur that the '
+            "instrument adds, in source pixels; one number or one per axis (z, y, x). 0: none, "
+            "pixels only average over their area. One that is too wide makes the result worse.",
         )
         self.intensity = ComboBox(
             label="Measure",
@@ -51,6 +58,7 @@ class RunOptions(Container):
                 self.device,
                 self.precision,
                 self.noise,
+                self.blur,
                 self.intensity,
                 self.dtype,
                 self.target,

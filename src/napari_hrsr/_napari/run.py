@@ -41,6 +41,9 @@ class Request:
         Keyword arguments of `jobs.plan_job`.
     intensity, noise
         As `api.settle_intensity` takes them.
+    held_to : tuple of float, optional
+        Hold the result to its source, behind a blur of this width in source
+        pixels (empty: none); not where None.
     path : Path, optional
         The OME-Zarr to write to; in memory where None.
     centre : tuple of float, optional
@@ -55,6 +58,7 @@ class Request:
     options: dict[str, Any]
     intensity: str = "channel"
     noise: str | float = "auto"
+    held_to: tuple[float, ...] | None = None
     path: Path | None = None
     centre: tuple[float, ...] | None = None
 
@@ -156,15 +160,21 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
 
     from napari_hrsr.api import check_memory, create_zarr, settle_intensity
     from napari_hrsr.files import open_levels
+    from napari_hrsr.forward import Instrument
     from napari_hrsr.jobs import describe_job, plan_job, start_job
+    from napari_hrsr.projection_weight import settle_projection
 
-    job = plan_job(request.source, axes=request.axes, **request.options)
+    held = False if request.held_to is None else Instrument(request.held_to)
+    job = plan_job(request.source, axes=request.axes, consistent=held, **request.options)
     if request.path is None:
         check_memory(job)
     yield Status(number, "Measuring range and noise")
     intensity = settle_intensity(
         job, request.intensity, request.noise, cancelled=cancel.event.is_set
     )
+    if job.consistent is not None:
+        yield Status(number, "Measuring the agreement with the source")
+        job = settle_projection(job, intensity, cancelled=cancel.event.is_set)
     record = describe_job(job, intensity, source_name=request.name)
     with contextlib.ExitStack() as stack:
         result = None

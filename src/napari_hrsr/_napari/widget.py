@@ -26,6 +26,7 @@ from napari_hrsr._napari.choices import (
     format_bytes,
     is_image,
     model_facts,
+    parse_blur,
     parse_noise,
     parse_tile,
     region_shape,
@@ -99,6 +100,13 @@ class SuperResolution(Container):
         )
         self.first_slice = SpinBox(label="First slice", min=0, max=0)
         self.last_slice = SpinBox(label="Last slice", min=0, max=0)
+        self.consistent = CheckBox(
+            text="Agree with the source",
+            tooltip="Change the result as little as is needed for it to agree with the image it "
+            "was made from: degraded again, it equals a clean image, and differs from a noisy "
+            "one by no more than the noise (exactly, if the noise is set to 0). Small "
+            "images take two to three times as long, large ones little longer.",
+        )
         self.result_size = Label(label="Result")
         self.more = CheckBox(text="More options")
         self.details = RunOptions()
@@ -119,8 +127,8 @@ class SuperResolution(Container):
         self.extend(
             [
                 self.layer, self.all_selected, self.model, self.model_facts, self.axes,
-                self.part, self.first_slice, self.last_slice, self.result_size, self.more,
-                self.details, self.buttons, self.bar, self.status, self.save_button,
+                self.part, self.first_slice, self.last_slice, self.consistent, self.result_size,
+                self.more, self.details, self.buttons, self.bar, self.status, self.save_button,
             ]
         )  # fmt: skip
         self.details.visible = False
@@ -247,6 +255,7 @@ class SuperResolution(Container):
             },
             intensity=self.details.intensity.value,
             noise=parse_noise(self.details.noise.value),
+            held_to=parse_blur(self.details.blur.value) if self.consistent.value else None,
             path=path,
             centre=view_centre(self._viewer, layer),
         )

@@ -12,6 +12,7 @@ import typer
 
 from napari_hrsr.cli.demo import demo
 from napari_hrsr.cli.distill import distill
+from napari_hrsr.cli.evaluate import evaluate
 from napari_hrsr.cli.export import export
 from napari_hrsr.cli.fuse import fuse
 from napari_hrsr.cli.isotropic import isotropic
@@ -39,7 +40,7 @@ def _main(
         raise typer.Exit
 
 
-for _command in (upscale, isotropic, fuse, train, distill, export, demo):
+for _command in (upscale, isotropic, fuse, evaluate, train, distill, export, demo):
     app.command()(_command)
 app.add_typer(models, name="models")
 

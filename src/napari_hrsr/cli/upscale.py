@@ -19,6 +19,25 @@ class Per(enum.StrEnum):
     frame = "frame"
 
 
+class Sampling(enum.StrEnum):
+    """What a pixel of the source collects."""
+
+    area = "area"
+    bicubic = "bicubic"
+    point = "point"
+
+
+def _sigma(text: str) -> tuple[float, ...]:
+    try:
+        widths = tuple(float(width) for width in text.split(","))
+    except ValueError:
+        widths = (-1.0,)
+    if len(widths) > 3 or not all(0 <= width < float("inf") for width in widths):
+        msg = f"{text!r} is not one number from 0 up, or one per axis such as 0.8,0.5,0.5"
+        raise typer.BadParameter(msg)
+    return widths
+
+
 def _tile(text: str) -> tuple[int, ...] | int:
     try:
         sides = tuple(int(side) for side in text.split(","))
@@ -104,6 +123,26 @@ def upscale(
             parser=_dtype, metavar="TYPE", help="Type of the result. Default: the image's."
         ),
     ] = None,
+    consistent: Annotated[
+        bool,
+        typer.Option(
+            "--consistent",
+            help="Hold the result to IN: degraded again it equals a clean image, and agrees with "
+            "a noisy one to within its noise.",
+        ),
+    ] = False,
+    psf_sigma: Annotated[
+        Any,
+        typer.Option(
+            parser=_sigma,
+            metavar="S|S,S,S",
+            help="With --consistent: standard deviation of the blur, source pixels. Default: none.",
+        ),
+    ] = None,
+    sampling: Annotated[
+        Sampling | None,
+        typer.Option(help="With --consistent: what a pixel of IN collects. Default: area."),
+    ] = None,
     recipe: Annotated[
         Path | None,
         typer.Option(help="Repeat what made this result (or a JSON file of its record)."),
@@ -113,9 +152,17 @@ def upscale(
 ) -> None:
     """Super-resolve an image from a file into a file, at any size."""
     with explained() as cancelled:
+        from napari_hrsr.errors import InputError
+        from napari_hrsr.forward import Instrument
         from napari_hrsr.replay import read_recipe
         from napari_hrsr.upscale_file import Settings, upscale_file
 
+        if not consistent and (psf_sigma is not None or sampling is not None):
+            msg = (
+                "--psf-sigma and --sampling say what --consistent holds the result to: give it too"
+            )
+            raise InputError(msg)
+        instrument = Instrument(psf_sigma or (), sampling.value if sampling else "area")
         settings = Settings(
             model=model,
             axes=axes,
@@ -125,6 +172,7 @@ def upscale(
             noise=noise,
             intensity=intensity.value if intensity else None,
             dtype=dtype,
+            consistent=instrument if consistent else None,
             recipe=read_recipe(recipe) if recipe else None,
             overwrite=overwrite,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -112,17 +113,27 @@ def best_blur(
     return widths(wide)
 
 
+def middle(shape: Sequence[int], factor: Sequence[int]) -> tuple[slice, ...]:
+    """Return the box in the middle of a source that blurs are fitted to.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the source, whose aspect it has.
+    factor : sequence of int
+        Pixels of the result in one of the source, per axis.
+    """
+    size = math.prod(n * k for n, k in zip(shape, factor, strict=True))
+    shrink = min(1.0, (_FITTED / size) ** (1 / len(shape)))
+    lengths = [min(n, max(16, int(n * shrink))) for n in shape]
+    starts = [(n - length) // 2 for n, length in zip(shape, lengths, strict=True)]
+    return tuple(slice(s, s + n) for s, n in zip(starts, lengths, strict=True))
+
+
 def _middle(fine: Image, coarse: Image, factor: tuple[int, ...]) -> tuple[Image, Image]:
-    """Cut out the middle of a large pair, with the aspect it has."""
-    shrink = min(1.0, (_FITTED / fine.size) ** (1 / fine.ndim))
-    starts, lengths = [], []
-    for n in coarse.shape:
-        length = min(n, max(16, int(n * shrink)))
-        starts.append((n - length) // 2)
-        lengths.append(length)
-    where = list(zip(starts, lengths, factor, strict=True))
-    inner = tuple(slice(s, s + n) for s, n, _ in where)
-    finer = tuple(slice(s * k, (s + n) * k) for s, n, k in where)
+    """Cut out the middle of a large pair."""
+    inner = middle(coarse.shape, factor)
+    finer = tuple(slice(s.start * k, s.stop * k) for s, k in zip(inner, factor, strict=True))
     if coarse[inner].min() == coarse[inner].max() or fine[finer].min() == fine[finer].max():
         return fine, coarse
     return fine[finer], coarse[inner]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
 from napari_hrsr.errors import InputError
 from napari_hrsr.evaluation.blur_fitting import best_blur, degraded, image_pair
@@ -18,8 +19,11 @@ from napari_hrsr.noise_level import estimate_noise
 _ROUNDING = 1 / math.sqrt(12)
 """Standard deviation of rounding to whole numbers."""
 
-_NOTHING = 1e-7
+NOTHING = 1e-7
 """Noise below this share of the range is that of the computation."""
+
+_AROUND = 6
+"""Pixels, beyond the place of a structure, that tell what is usual there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +35,7 @@ class Consistency:
     deviation : ndarray
         Shape of the source: degraded result less source, in standard deviations
         of the source's noise. Beyond some 4 either way the result contradicts
-        what was measured.
+        what was measured; `local_score` finds weaker structures of some size.
     noise : float
         That standard deviation, in the source's units.
     chi_square : float
@@ -86,7 +90,7 @@ def measured_noise(source: Any) -> float:
     noise = float(np.median([estimate_noise(plane) for plane in planes]))
     if values.dtype.kind in "ui":
         noise = max(noise, _ROUNDING)
-    if noise <= _NOTHING * float(np.ptp(values.astype(np.float64))):
+    if noise <= NOTHING * float(np.ptp(values.astype(np.float64))):
         msg = "the source shows no noise that can be measured: give its standard deviation as noise"
         raise InputError(msg)
     return noise
@@ -146,6 +150,49 @@ def check_consistency(
     outside = float((np.abs(deviation) > 3).mean())
     chi_square = float((deviation**2).mean())
     return Consistency(deviation, noise, chi_square, outside, psnr, forward, fitted)
+
+
+def local_score(deviation: Any, size: int | Sequence[int]) -> Image:
+    """Score how much a deviation stands out, for structures of a given size.
+
+    Deviations are averaged over a box of that size, in units of what noise
+    leaves of them there, and compared with the root mean square of such
+    averages around each place (the noise itself included), as detectors with a
+    constant rate of false alarms do (Finn and Johnson, 1968). A structure that
+    is false then stands out both against the noise and against the errors that
+    a model makes everywhere in structure of that kind.
+
+    Parameters
+    ----------
+    deviation : array-like
+        `Consistency.deviation`, 2 or 3 axes.
+    size : int or sequence of int
+        Of the structure looked for, pixels of the source, per axis; 1 or more.
+
+    Returns
+    -------
+    ndarray
+        The same shape, from 0 up; of noise alone the root mean square is about 0.7.
+
+    Raises
+    ------
+    InputError
+        If a size is below 1.
+    """
+    values = np.asarray(deviation, dtype=np.float64)
+    sizes = (size,) * values.ndim if isinstance(size, int) else tuple(size)
+    if len(sizes) != values.ndim or any(n < 1 for n in sizes):
+        msg = f"size must hold {values.ndim} whole numbers from 1 up, got {size!r}"
+        raise InputError(msg)
+    local = uniform_filter(values, sizes) * math.sqrt(math.prod(sizes))
+    energy = local**2
+    # The structure itself, which reaches into every average that touches it, is left out.
+    inner = [2 * n + 1 for n in sizes]
+    outer = [n + 2 * _AROUND for n in inner]
+    areas = math.prod(outer), math.prod(inner)
+    around = areas[0] * uniform_filter(energy, outer) - areas[1] * uniform_filter(energy, inner)
+    usual = np.maximum(around, 0.0) / (areas[0] - areas[1])
+    return np.asarray(np.abs(local) / np.sqrt(1.0 + usual))
 
 
 def check_instrument(

@@ -9,26 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from napari_hrsr.errors import ComputeError, InputError
+from napari_hrsr.errors import InputError
 from napari_hrsr.evaluation.images import Image, check_image
-from napari_hrsr.forward import ForwardModel
+from napari_hrsr.forward import AIM, NEAR, ForwardModel, Solver
 
-AIM = 1.0
-"""Chi-square per pixel that is aimed at: the source's noise is left where it is."""
-
-_NEAR = 0.05
 _EXACT = 1e-12
 """What the exact projection may leave, over the source: rounding."""
-
-_ROUGH = 0.01
-"""What a proximal step may leave, over the noise."""
-
-_STEPS = 600
-"""Steps after which a solution is given up: it would amplify noise some fortyfold."""
-
-_TRIALS = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,71 +106,14 @@ def make_consistent(
     residual = coarse - forward.apply(fine)
     scale = noise**2 if noise else 1.0
     before = float(residual.square().mean()) / scale
-    if noise and before <= AIM + _NEAR:
+    if noise and before <= AIM + NEAR:
         return Consistent(fine.numpy(), math.inf, before, before, 0)
-    solver = _Solver(forward, residual, check)
+    solver = Solver(forward, residual, check)
     if noise:
-        weight, multiplier = _weight_for(solver, AIM * scale)
+        weight, multiplier = solver.weight_for(AIM * scale)
     else:
         largest = max(float(coarse.square().mean()), before)
         weight, multiplier = 0.0, solver.solve(0.0, _EXACT**2 * largest)
     moved = fine + forward.adjoint(multiplier)
     after = float((coarse - forward.apply(moved)).square().mean()) / scale
     return Consistent(moved.numpy(), weight, before, after, solver.steps)
-
-
-class _Solver:
-    """Conjugate gradients on ``A A' + weight``, each starting from the last answer."""
-
-    def __init__(self, forward: ForwardModel, residual: Tensor, check: Callable[[], None]) -> None:
-        self.forward, self.residual, self.check = forward, residual, check
-        self.last = torch.zeros_like(residual)
-        self.steps = 0
-
-    def solve(self, weight: float, goal: float) -> Tensor:
-        """Solve until the mean square of what is left is down to the goal."""
-        solution = self.last.clone()
-        left = self.residual - self._operate(solution, weight)
-        direction, energy = left.clone(), float(left.square().sum())
-        for _ in range(_STEPS):
-            if energy <= goal * left.numel():
-                self.last = solution
-                return solution
-            self.check()
-            image = self._operate(direction, weight)
-            step = energy / float((direction * image).sum())
-            solution = solution + step * direction
-            left = left - step * image
-            new = float(left.square().sum())
-            direction, energy = left + (new / energy) * direction, new
-            self.steps += 1
-        msg = (
-            "the projection does not converge: this blur leaves almost nothing of the finest "
-            "detail. Give the noise of the source, or a larger one, so that only what rises "
-            "above it is enforced"
-        )
-        raise ComputeError(msg)
-
-    def _operate(self, v: Tensor, weight: float) -> Tensor:
-        return self.forward.apply(self.forward.adjoint(v)) + weight * v
-
-
-def _weight_for(solver: _Solver, aim: float) -> tuple[float, Tensor]:
-    """Find the weight at which the mean square of what is left is the aim.
-
-    What is left is ``weight * multiplier``; it rises with the weight.
-    """
-    low, high, exponent = -math.inf, math.inf, 0.0
-    for _ in range(_TRIALS):
-        weight = 10.0**exponent
-        multiplier = solver.solve(weight, _ROUGH**2 * aim)
-        ratio = weight**2 * float(multiplier.square().mean()) / aim
-        if abs(ratio - 1) < _NEAR:
-            break
-        low, high = (exponent, high) if ratio < 1 else (low, exponent)
-        # From the large weights down: those are solved in a few steps.
-        if math.isinf(high):
-            exponent += 1.0
-        else:
-            exponent = exponent - 1.0 if math.isinf(low) else (low + high) / 2
-    return weight, multiplier

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from napari_hrsr.errors import InputError
+from napari_hrsr.errors import InputError, ModelError
 from napari_hrsr.evaluation.consistency import (
     Consistency,
     check_consistency,
     check_instrument,
     measured_noise,
 )
-from napari_hrsr.evaluation.decorrelation import Decorrelation, decorrelate
+from napari_hrsr.evaluation.decorrelation import decorrelate
+from napari_hrsr.evaluation.evaluated import Evaluation
+from napari_hrsr.evaluation.hallucination import unsupported_detail
 from napari_hrsr.evaluation.images import (
     Cancelled,
     Image,
@@ -24,126 +27,37 @@ from napari_hrsr.evaluation.images import (
     check_image,
     check_same_shape,
     check_voxel_size,
-    plain,
     whole,
 )
-from napari_hrsr.evaluation.reference import ReferenceComparison, compare_with_reference
-from napari_hrsr.evaluation.resolution_scaled import ResolutionScaled, resolution_scaled_error
+from napari_hrsr.evaluation.reference import compare_with_reference
+from napari_hrsr.evaluation.resolution_scaled import resolution_scaled_error
 from napari_hrsr.evaluation.ring_correlation import correlate_halves, correlate_rings
-from napari_hrsr.evaluation.ring_curve import RingCorrelation
-from napari_hrsr.evaluation.tables import table
+from napari_hrsr.evaluation.suspects import find_suspects
 from napari_hrsr.forward import ForwardModel
 
+if TYPE_CHECKING:
+    from napari_hrsr.evaluation.uncertainty import Uncertainty
+
 Part = TypeVar("Part")
+Report = Callable[[str, int, int], None]
+
+IN_MEMORY = 2**23
+"""Voxels of a result up to which everything is held in memory."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Evaluation:
-    """What was found about a result. None where an image for it was not given.
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What was said of the images; see `evaluate`."""
 
-    Attributes
-    ----------
-    shape : tuple of int
-        Of the result.
-    factor : tuple of float or None
-        Pixels of the result in one of the source, per axis.
-    voxel_size : tuple of float
-        Of the result, per axis.
-    unit : str
-        Of `voxel_size`, for people.
-    reference : ReferenceComparison or None
-        The result, and the cubic interpolation of the source, beside the reference.
-    agreement : RingCorrelation or None
-        Of result and reference: where it falls below 0.5 the result stops being right.
-    repeat : RingCorrelation or None
-        Of the results of two independent recordings: up to where they repeat each
-        other. What the method always makes up repeats itself too.
-    consistency : Consistency or None
-        The degraded result beside the source.
-    scaled : ResolutionScaled or None
-        The same with blur, gain and offset fitted.
-    structure : Decorrelation
-        How fine the result's structure is, true or not.
-    source_structure : Decorrelation or None
-        The same of the source.
-    source_resolution : RingCorrelation or None
-        Of the source's two halves.
-    notes : tuple of str
-        What was left out, and why.
-    """
-
-    shape: tuple[int, ...]
-    factor: tuple[float, ...] | None
-    voxel_size: tuple[float, ...]
+    factor: float | Sequence[float] | None
+    voxel_size: float | Sequence[float] | None
     unit: str
-    reference: ReferenceComparison | None
-    agreement: RingCorrelation | None
-    repeat: RingCorrelation | None
-    consistency: Consistency | None
-    scaled: ResolutionScaled | None
-    structure: Decorrelation | None
-    source_structure: Decorrelation | None
-    source_resolution: RingCorrelation | None
-    notes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        parts = [str(self.reference)] if self.reference else []
-        rows = self._rows()
-        if rows:
-            parts.append(table(rows))
-        return "\n\n".join([*parts, *(f"Left out: {note}" for note in self.notes)])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all numbers and curves, without the maps, in values that JSON can hold."""
-        written: dict[str, Any] = {
-            "shape": plain(self.shape), "factor": plain(self.factor),
-            "voxel_size": plain(self.voxel_size), "unit": self.unit,
-        }  # fmt: skip
-        for name in (
-            "reference", "agreement", "repeat", "consistency", "scaled", "structure",
-            "source_structure", "source_resolution",
-        ):  # fmt: skip
-            part = getattr(self, name)
-            written[name] = None if part is None else part.to_dict()
-        return written | {"notes": list(self.notes)}
-
-    def _rows(self) -> list[list[str]]:
-        rows = []
-        found = self.consistency
-        if found:
-            rows += [
-                ["degraded again, chi-square per pixel", f"{found.chi_square:.2f}"],
-                ["  pixels beyond 3 standard deviations of noise", f"{100 * found.outside:.2f} %"],
-                ["  PSNR with the source, dB", f"{found.psnr:.2f}"],
-                ["  noise of the source", f"{found.noise:.4g}"],
-            ]
-        if self.scaled:
-            rows += [
-                ["resolution-scaled Pearson", f"{self.scaled.pearson:.4f}"],
-                ["resolution-scaled error", f"{self.scaled.error:.4g}"],
-            ]
-        for label, curve, threshold in (
-            ("right up to a period of (0.5, with the reference)", self.agreement, "0.5"),
-            ("repeats itself up to a period of (1/7), true or not", self.repeat, "1/7"),
-            ("resolution of the source, its halves (1/7)", self.source_resolution, "1/7"),
-        ):
-            if curve:
-                rows.append([label, self._length(curve, threshold)])
-        for label, part in (
-            ("finest structure of the result, true or not", self.structure),
-            ("finest structure of the source", self.source_structure),
-        ):
-            if part:
-                found_any = not np.isnan(part.cutoff)
-                rows.append([label, f"{part.resolution:.4g} {self.unit}" if found_any else "none"])
-        return rows
-
-    def _length(self, curve: RingCorrelation, threshold: Any) -> str:
-        crossing = curve.crossing(threshold)
-        if np.isnan(crossing.frequency):
-            return "none"
-        sign = "<= " if crossing.limited_by_sampling else ""
-        return f"{sign}{crossing.resolution:.4g} {self.unit}"
+    forward: ForwardModel | None
+    noise: float | None
+    data_range: float | Literal["reference", "dtype"]
+    match: bool
+    border: int
+    rgb: bool
 
 
 def evaluate(
@@ -161,6 +75,9 @@ def evaluate(
     match: bool = False,
     border: int = 0,
     rgb: bool = False,
+    uncertainty: Callable[[], Uncertainty] | None = None,
+    in_memory: int = IN_MEMORY,
+    progress: Report | None = None,
     cancelled: Cancelled | None = None,
 ) -> Evaluation:
     """Say how far a result can be trusted, from whatever images there are.
@@ -169,7 +86,7 @@ def evaluate(
     ----------
     result : array-like
         Shape (Y, X) or (Z, Y, X); with `rgb` a last axis of colours, of which
-        the luminance is evaluated.
+        the luminance is evaluated. numpy, memory map, zarr or dask.
     source : array-like, optional
         What it was made of.
     reference : array-like, optional
@@ -191,6 +108,15 @@ def evaluate(
         See `compare_with_reference`.
     rgb : bool
         Whether the last axis of every image holds colours.
+    uncertainty : callable, optional
+        Measures how much the model varies, called without arguments: for example
+        `measure_uncertainty` with everything filled in. It takes the longest.
+    in_memory : int
+        Voxels of the result up to which everything is held in memory. Larger
+        images are read tile by tile: the same figures, save that those in
+        Fourier space and of perception are of the part with most structure.
+    progress : callable, optional
+        Called with what is being done, and how many parts are done of how many.
     cancelled : threading.Event or callable, optional
         Stops the evaluation when set, or when it returns True.
 
@@ -205,10 +131,58 @@ def evaluate(
     CancelledError
         If `cancelled` stopped it.
     """
+    from napari_hrsr.evaluation.large import evaluate_large
+
     check = as_callable(cancelled)
     check()
+    wishes = Wishes(factor, voxel_size, unit, forward, noise, data_range, match, border, rgb)
+    images = (result, source, reference, second_result)
+    report = progress or (lambda what, done, total: None)
+    if math.prod(_spatial(result, rgb)) > in_memory:
+        found = evaluate_large(*images, wishes, in_memory, report, check)
+    else:
+        found = evaluate_whole(*images, wishes, report, check)
+    if found.consistency is not None:
+        found = replace(found, suspects=find_suspects(found.consistency.deviation, check))
+    if uncertainty is None:
+        return found
+    check()
+    try:
+        return replace(found, uncertainty=uncertainty())
+    except (InputError, ModelError) as error:
+        return replace(found, notes=(*found.notes, f"uncertainty: {error}"))
+
+
+def _spatial(image: Any, rgb: bool) -> tuple[int, ...]:
+    shape = tuple(getattr(image, "shape", None) or np.shape(image))
+    return shape[:-1] if rgb else shape
+
+
+def evaluate_whole(
+    result: Any,
+    source: Any,
+    reference: Any,
+    second_result: Any,
+    wishes: Wishes,
+    report: Report,
+    check: Callable[[], None],
+) -> Evaluation:
+    """Evaluate images that fit in memory; as for `evaluate`.
+
+    Parameters
+    ----------
+    result, source, reference, second_result : array-like or None
+        The images.
+    wishes : Wishes
+        What was said of them.
+    report : callable
+        Told what is being done.
+    check : callable
+        Called between steps; may raise to stop.
+    """
+    rgb, forward, noise = wishes.rgb, wishes.forward, wishes.noise
     fine = check_image(result, "result", rgb=rgb)
-    sizes = check_voxel_size(voxel_size, fine.ndim)
+    sizes = check_voxel_size(wishes.voxel_size, fine.ndim)
     factors, coarse, truth, repeat = None, None, None, None
     if reference is not None:
         truth = check_image(reference, "reference", rgb=rgb)
@@ -218,25 +192,32 @@ def evaluate(
         check_same_shape(fine, repeat, "second result")
     if source is not None:
         coarse = check_image(source, "source", rgb=rgb)
-        factors = check_factor(fine.shape, coarse.shape, factor)
+        factors = check_factor(fine.shape, coarse.shape, wishes.factor)
         check_instrument(forward, noise, factors)
     # Left out is what cannot be measured on good images; those that are wrong were refused above.
     notes: list[str] = []
+    steps = 1 + 2 * (truth is not None) + (repeat is not None) + 5 * (coarse is not None)
+    done = 0
 
     def attempt(name: str, measure: Callable[[], Part]) -> Part | None:
+        nonlocal done
         check()
+        report("Evaluating", done, steps)
+        done += 1
         try:
             return measure()
         except InputError as error:
             notes.append(f"{name}: {error}")
             return None
 
-    compared = agreement = repeated = consistency = scaled = before = halves = None
+    compared = agreement = repeated = consistency = scaled = before = halves = detail = None
     if truth is not None:
+        report("Evaluating", done, steps)
         compared = compare_with_reference(
-            result, reference, source=source, factor=factors, data_range=data_range,
-            match=match, border=border, rgb=rgb, check=check,
+            result, reference, source=source, factor=factors, data_range=wishes.data_range,
+            match=wishes.match, border=wishes.border, rgb=rgb, check=check,
         )  # fmt: skip
+        done += 1
         agreement = attempt(
             "agreement with the reference", lambda: correlate_rings(fine, truth, voxel_size=sizes)
         )
@@ -261,13 +242,23 @@ def evaluate(
         before = attempt(
             "structure of the source", lambda: decorrelate(coarse, voxel_size=wide, check=check)
         )
+        if consistency is not None:
+            known = consistency
+            detail = attempt(
+                "unsupported detail",
+                lambda: unsupported_detail(
+                    fine, coarse, factor=factors, forward=known.forward, noise=known.noise,
+                    voxel_size=sizes, check=check,
+                ),
+            )  # fmt: skip
     structure = attempt(
         "structure of the result", lambda: decorrelate(fine, voxel_size=sizes, check=check)
     )
     check()
+    report("Evaluating", steps, steps)
     return Evaluation(
-        fine.shape, factors, sizes, unit, compared, agreement, repeated, consistency, scaled,
-        structure, before, halves, tuple(notes),
+        fine.shape, factors, sizes, wishes.unit, compared, agreement, repeated, consistency,
+        scaled, structure, before, halves, detail, notes=tuple(notes),
     )  # fmt: skip
 
 

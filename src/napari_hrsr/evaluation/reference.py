@@ -56,6 +56,10 @@ class ReferenceComparison:
     sliced: bool
 
     def __str__(self) -> str:
+        return f"{table(self.rows())}\nrange {self.span:g}: {self.range_name}"
+
+    def rows(self) -> list[list[str]]:
+        """Return a heading, and a row of cells for each measure."""
         columns = {"result": self.result} | ({"cubic": self.cubic} if self.cubic else {})
         slices = " (mean of slices)" if self.sliced else ""
         rows = [["", *columns]]
@@ -68,7 +72,7 @@ class ReferenceComparison:
         for i, (low, high) in enumerate(itertools.pairwise(BANDS)):
             values = (f"{s.power[i]:.3f}" for s in columns.values())
             rows.append([f"power, {low:g}-{high:g} Nyquist, 1 is right", *values])
-        return f"{table(rows)}\nrange {self.span:g}: {self.range_name}"
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it in values that JSON can hold."""
@@ -133,7 +137,8 @@ def compare_with_reference(
     if wanted.min() == wanted.max():
         msg = f"without a border of {border} pixels the reference is constant: choose a smaller one"
         raise InputError(msg)
-    low, span, name = _range(wanted, np.asarray(reference).dtype, data_range)
+    limits = float(wanted.min()), float(wanted.max())
+    low, span, name = intensity_range(limits, np.asarray(reference).dtype, data_range)
     scores = {}
     for key, image in images.items():
         check()
@@ -162,18 +167,43 @@ def _cropped(image: Image, border: int) -> Image:
     return image[tuple(slice(border, n - border) for n in image.shape)]
 
 
-def _range(
-    wanted: Image, dtype: np.dtype[Any], wish: float | Literal["reference", "dtype"]
+def intensity_range(
+    limits: tuple[float, float],
+    dtype: np.dtype[Any],
+    wish: float | Literal["reference", "dtype"],
 ) -> tuple[float, float, str]:
-    low, high = float(wanted.min()), float(wanted.max())
+    """Settle what PSNR and the like call the range of intensities.
+
+    Parameters
+    ----------
+    limits : tuple of float
+        Smallest and largest value of the reference.
+    dtype : numpy.dtype
+        Of the reference.
+    wish : float or str
+        ``data_range`` of `compare_with_reference`.
+
+    Returns
+    -------
+    low, span : float
+        Black, and the range.
+    name : str
+        Where it is from, for people.
+
+    Raises
+    ------
+    InputError
+        If the wish makes no sense.
+    """
+    low, high = limits
     if wish == "reference":
         return low, high - low, f"the reference's, {low:g} to {high:g}"
     if wish == "dtype":
         if dtype.kind not in "ui":
             msg = f"the reference is {dtype}, whose range says nothing: give data_range as a number"
             raise InputError(msg)
-        limits = np.iinfo(dtype)
-        return float(limits.min), float(limits.max) - float(limits.min), f"that of {dtype}"
+        held = np.iinfo(dtype)
+        return float(held.min), float(held.max) - float(held.min), f"that of {dtype}"
     if isinstance(wish, str) or not (math.isfinite(wish) and wish > 0):
         msg = f'data_range must be a number above 0, "reference" or "dtype", got {wish!r}'
         raise InputError(msg)

@@ -23,7 +23,7 @@ BANDS = (0.0, 0.25, 0.5, 0.75, 1.0)
 MOST_SLICES = 32
 """Slices of a volume that measures for planes look at, evenly spread."""
 
-_SSIM_WINDOW = 7
+SSIM_WINDOW = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +125,9 @@ def _spread(image: Image, wanted: Image) -> list[tuple[Image, Image]]:
 
 
 def _ssim(image: Image, wanted: Image, span: float) -> float:
-    if min(wanted.shape) >= _SSIM_WINDOW:
+    if min(wanted.shape) >= SSIM_WINDOW:
         return float(structural_similarity(wanted, image, data_range=span))  # type: ignore[no-untyped-call]
-    if min(wanted.shape[-2:]) < _SSIM_WINDOW:
+    if min(wanted.shape[-2:]) < SSIM_WINDOW:
         return math.nan
     pairs = zip(image, wanted, strict=True)
     return float(np.mean([structural_similarity(w, i, data_range=span) for i, w in pairs]))  # type: ignore[no-untyped-call]

@@ -116,7 +116,7 @@ class ForwardModel:
         """
         kernels: list[AxisKernel] = []
         for axis in range(self.ndim):
-            steps = self._along(axis)
+            steps = self.along(axis)
             last = steps[-1]
             if isinstance(last, KSpaceTruncation):
                 msg = f"axis {axis} is sampled in k-space, which no finite kernel describes"
@@ -124,7 +124,7 @@ class ForwardModel:
             kernels.append(last)
         return tuple(kernels)
 
-    def _along(self, axis: int) -> tuple[AxisKernel | KSpaceTruncation, ...]:
+    def along(self, axis: int) -> tuple[AxisKernel | KSpaceTruncation, ...]:
         """Return what happens along an axis, in order."""
         factor, sigma = self.factor[axis], float(self.psf_sigma[axis])
         if axis == self.slice_axis:
@@ -164,7 +164,7 @@ class ForwardModel:
                 raise InputError(msg)
         image = fine if self.point_spread is None else self.point_spread.apply(fine)
         for axis in range(self.ndim):
-            for step in self._along(axis):
+            for step in self.along(axis):
                 image = step.collect(image, axis - self.ndim)
         # A result must never share its memory with the source.
         return image.clone() if image is fine else image
@@ -185,7 +185,7 @@ class ForwardModel:
         """
         image = coarse
         for axis in range(self.ndim):
-            for step in reversed(self._along(axis)):
+            for step in reversed(self.along(axis)):
                 image = step.spread(image, axis - self.ndim)
         if self.point_spread is not None:
             image = self.point_spread.adjoint(image)

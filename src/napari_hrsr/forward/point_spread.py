@@ -18,6 +18,9 @@ from napari_hrsr.forward.optics import FIRST_DARK_RING, Microscope, airy, check_
 LONGEST_SIDE = 257
 """Longest side of a kernel that is made from physical sizes, in pixels."""
 
+_ROUNDING = 1e-12
+"""By which a sum of one may miss one."""
+
 FIFTH_DARK_RING = 16.470630050877634 / FIRST_DARK_RING
 """Its radius against the first one's; 96 per cent of the light lies inside."""
 
@@ -55,7 +58,9 @@ class PointSpread:
         if not (math.isfinite(total) and total > 0 and kernel.min() >= 0):
             msg = "a point spread function must hold finite numbers from 0 up, not all of them 0"
             raise InputError(msg)
-        kernel /= total
+        # What was stored stays what it is: a sum of one to rounding is one.
+        if abs(total - 1) > _ROUNDING:
+            kernel /= total
         kernel.setflags(write=False)
         object.__setattr__(self, "kernel", kernel)
 

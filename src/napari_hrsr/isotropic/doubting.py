@@ -58,6 +58,10 @@ class SmoothedDifference:
         margins = zip(self.restoration.margin, self.factor, strict=True)
         return tuple(m + math.ceil((_REACH + 1) / f) for m, f in margins)
 
+    def at(self, index: Sequence[int]) -> SmoothedDifference:
+        """Return the step for an index along the looped axes: this one."""
+        return self
+
     def __call__(
         self,
         upscaled: NDArray[np.float32],

@@ -86,6 +86,10 @@ class AxialRestoration:
         margin[stack.axis] = around + (self._influence() if self.gain else 0)
         return tuple(margin)
 
+    def at(self, index: Sequence[int]) -> AxialRestoration:
+        """Return the step for an index along the looped axes: this one."""
+        return self
+
     def __call__(
         self,
         upscaled: NDArray[np.float32],

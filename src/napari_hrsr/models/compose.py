@@ -58,7 +58,7 @@ class SelfEnsemble(_Composed):
     def forward(self, batch: Tensor, *, noise: Tensor | None = None) -> Tensor:
         """Average over the views; see `Upscaler`."""
         total = None
-        views = list(_views(self.spec))
+        views = list(mirrored_views(self.spec))
         for flips, swap in views:
             view = batch.transpose(-1, -2) if swap else batch
             upscaled = self.models[0](view.flip(flips), noise=noise).flip(flips)
@@ -78,7 +78,11 @@ class OnGrey(_Composed):
         return model(colours, noise=noise).mean(1, keepdim=True)
 
 
-class PlaneAverage(_Composed):
+class Interruptible(_Composed):
+    """Its `forward` takes ``wanted`` and ``cancelled`` as well; see `PlaneAverage`."""
+
+
+class PlaneAverage(Interruptible):
     """A 2D network on the zy and zx planes of a volume, averaged.
 
     The network's factor is ``(k, 1)``: its first axis runs along z, which
@@ -127,11 +131,11 @@ class PlaneAverage(_Composed):
         shape = (*batch.shape[:2], self.spec.scale[0] * batch.shape[2], *batch.shape[3:])
         result = batch.new_zeros(shape)
         for x in self._pieces(batch, left, right):
-            _check(cancelled)
+            check_cancelled(cancelled)
             plane = self._planes(batch[..., x].permute(0, 4, 1, 2, 3), noise)
             result[..., x] += plane.permute(0, 2, 3, 4, 1)
         for y in self._pieces(batch, top, bottom):
-            _check(cancelled)
+            check_cancelled(cancelled)
             plane = self._planes(batch[..., y, :].permute(0, 3, 1, 2, 4), noise)
             result[..., y, :].add_(plane.permute(0, 2, 3, 1, 4), alpha=sign)
         return result
@@ -167,7 +171,7 @@ class PlaneDifference(PlaneAverage):
         return self._combined(batch, noise, wanted, -1.0, cancelled).abs_().mul_(0.5)
 
 
-class Turned(_Composed):
+class Turned(Interruptible):
     """A model whose first spatial axis is another one of the image."""
 
     def __init__(self, model: Upscaler, axis: int, spec: ModelSpec) -> None:
@@ -211,13 +215,14 @@ def run_wanted(
     cancelled : callable, optional
         Likewise.
     """
-    if isinstance(model, PlaneAverage | Turned):
+    if isinstance(model, Interruptible):
         result: Tensor = model(batch, noise=noise, wanted=wanted, cancelled=cancelled)
         return result
     return model(batch, noise=noise)
 
 
-def _check(cancelled: Cancelled | None) -> None:
+def check_cancelled(cancelled: Cancelled | None) -> None:
+    """Raise `CancelledError` once a run is cancelled."""
     if cancelled is not None and cancelled():
         msg = "cancelled within a tile"
         raise CancelledError(msg)
@@ -300,7 +305,7 @@ def self_ensemble(model: Upscaler) -> Upscaler:
     """
     spec = model.spec
     halo, minimum = spec.halo, spec.minimum
-    if _swaps(spec):
+    if swaps_axes(spec):
         halo = halo and (max(halo),) * spec.ndim
         minimum = (max(minimum),) * spec.ndim
     composed = replace(
@@ -437,16 +442,32 @@ def _change_range(batch: Tensor, old: tuple[float, float], new: tuple[float, flo
     return (batch - old[0]) * gain + new[0]
 
 
-def _swaps(spec: ModelSpec) -> bool:
+def swaps_axes(spec: ModelSpec) -> bool:
+    """Tell whether a model treats height and width alike."""
     return spec.ndim == 2 and len(set(spec.scale)) == 1 and len(set(spec.multiple)) == 1
 
 
-def _views(spec: ModelSpec) -> Iterator[tuple[tuple[int, ...], bool]]:
+def mirrored_views(spec: ModelSpec) -> Iterator[tuple[tuple[int, ...], bool]]:
+    """Yield the mirror images that keep a model's factor.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Of the model.
+
+    Yields
+    ------
+    flips : tuple of int
+        Axes of a batch to flip.
+    swap : bool
+        Whether height and width are exchanged first; only where a 2D model
+        treats both alike.
+    """
     axes = range(2, 2 + spec.ndim)
     for count in range(spec.ndim + 1):
         for flips in itertools.combinations(axes, count):
             yield flips, False
-            if _swaps(spec):
+            if swaps_axes(spec):
                 yield flips, True
 
 
