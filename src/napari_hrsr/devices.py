@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 
+from napari_hrsr.crossfading import MARGIN
 from napari_hrsr.errors import DeviceError, InputError
 from napari_hrsr.memory import free_memory
 from napari_hrsr.models.spec import ModelSpec
@@ -171,9 +172,11 @@ def choose_tile(
     tuple of int
         Longest body per axis.
     """
-    if spec.halo is None:
+    largest = _largest_read(spec, device, itemsize)
+    if spec.halo is None and math.prod(shape) <= largest:
+        # Exact in one tile only.
         return tuple(shape)
-    halo = spec.halo
+    halo = _read_around(spec)
 
     def read(tile: Sequence[int]) -> int:
         """Pixels that the network is given for one tile."""
@@ -187,9 +190,13 @@ def choose_tile(
 
     sides = _SIDES[spec.ndim]
     fitting = [[s for s in sides if s < n] + [n] for n in shape]
-    largest = _largest_read(spec, device, itemsize)
     candidates = [tile for tile in itertools.product(*fitting) if read(tile) <= largest]
     return min(candidates, key=cost, default=tuple(min(n, sides[0]) for n in shape))
+
+
+def _read_around(spec: ModelSpec) -> tuple[int, ...]:
+    """Source pixels that are read around a tile, per axis."""
+    return (MARGIN[spec.ndim],) * spec.ndim if spec.halo is None else spec.halo
 
 
 def choose_batch(spec: ModelSpec, read: Sequence[int], device: torch.device) -> int:
@@ -278,12 +285,12 @@ def _largest_read(spec: ModelSpec, device: torch.device, itemsize: int) -> float
     if device.type == "cpu":
         # Shipped weights are 16 bits wide, and most are used once for each pixel; a
         # formula repeats itself, on the fine pixels, as often as its halo is wide.
-        work = 2000 * math.prod(spec.scale) * max(spec.halo or (0,))
+        work = 2000 * math.prod(spec.scale) * max(_read_around(spec))
         if spec.weights is not None:
             work = spec.weights.size // 2
         quickly = _CPU_WORK / max(1, work)
         # A tile that is mostly halo would be no better.
-        useful = math.prod(4 * h + 1 for h in spec.halo or ())
+        useful = math.prod(4 * h + 1 for h in _read_around(spec))
         pixels = min(pixels, max(quickly, useful))
     return pixels
 

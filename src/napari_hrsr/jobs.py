@@ -19,6 +19,7 @@ import torch
 
 import napari_hrsr
 from napari_hrsr.axes import Axes, check_names, default_names, resolve_axes
+from napari_hrsr.crossfading import MARGIN
 from napari_hrsr.devices import (
     Placement,
     check_tile,
@@ -31,6 +32,7 @@ from napari_hrsr.errors import InputError, ModelError
 from napari_hrsr.forward import ForwardModel, Instrument, check_instrument
 from napari_hrsr.intensity import Intensity
 from napari_hrsr.models.catalog import default_model
+from napari_hrsr.models.compose import on_grey
 from napari_hrsr.models.load import load_model
 from napari_hrsr.models.spec import ModelSpec, Upscaler
 from napari_hrsr.pixels import check_source
@@ -172,8 +174,10 @@ def plan_job(
     if model is None:
         model = default_model(3 if "Z" in names else 2)
     upscaler = model if isinstance(model, Upscaler) else load_model(model)
+    roles = resolve_axes(names, upscaler.spec.ndim)
+    if roles.samples is None:
+        upscaler = on_grey(upscaler)
     spec = upscaler.spec
-    roles = resolve_axes(names, spec.ndim)
     _check_samples(roles, shape, spec)
     instrument = check_instrument(consistent, spec.scale)
     spans = _check_region(region, shape, roles)
@@ -183,7 +187,7 @@ def plan_job(
     bounds = [spans[axis] for axis in roles.spatial]
     extent = [stop - start for start, stop in bounds]
     chosen = choose_tile(spec, extent, place) if tile is None else check_tile(tile, spec.ndim)
-    halo = _check_halo(spec, chosen, extent, spatial)
+    halo = _halo(spec, chosen, extent, spatial)
     if regrid is not None:
         halo = tuple(h + m for h, m in zip(halo, regrid.margin, strict=True))
     if roles.samples is not None:
@@ -287,20 +291,15 @@ def _chunk(length: int, longest: int = 1024) -> int:
     return length // parts if length % parts == 0 else length
 
 
-def _check_halo(
+def _halo(
     spec: ModelSpec, tile: Sequence[int], extent: Sequence[int], shape: Sequence[int]
 ) -> tuple[int, ...]:
-    """Return a model's halo; refuse to cut an image for a model that has none."""
+    """Return a model's halo, or the margin over which tiles without one are faded."""
     if spec.halo is not None:
         return spec.halo
-    if tuple(extent) != tuple(shape) or any(n > t for n, t in zip(extent, tile, strict=True)):
-        msg = (
-            f"every output pixel of model {spec.name!r} depends on the whole image, so it "
-            "cannot be tiled exactly: upscale the whole image, in one tile that is larger, "
-            "or choose another model"
-        )
-        raise ModelError(msg)
-    return (0,) * spec.ndim
+    margin = MARGIN[spec.ndim]
+    axes = zip(tile, extent, shape, strict=True)
+    return tuple(margin if t < n or n < length else 0 for t, n, length in axes)
 
 
 def _check_samples(axes: Axes, shape: tuple[int, ...], spec: ModelSpec) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_hrsr.devices import Placement, float32_means_float32, memory_format
-from napari_hrsr.errors import ComputeError, HrsrError, OutOfMemoryError
+from napari_hrsr.errors import CancelledError, ComputeError, HrsrError, OutOfMemoryError
 from napari_hrsr.memory import is_out_of_memory, release_memory
 from napari_hrsr.models.compose import run_wanted
 from napari_hrsr.models.spec import Upscaler
@@ -113,6 +113,12 @@ class Runner:
                 images[half:], noise[half:], bodies[half:]
             )
         return [self._run_in_halves(images, noise, bodies[0])]
+
+    def check(self) -> None:
+        """Raise CancelledError if the run was cancelled."""
+        if self._cancelled is not None and self._cancelled():
+            msg = "cancelled within a tile"
+            raise CancelledError(msg)
 
     def _divisible(self, images: NDArray[np.float32], bodies: Sequence[Body]) -> bool:
         longest = max(stop - start for start, stop in bodies[0])

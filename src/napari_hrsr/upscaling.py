@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_hrsr.axes import Axes
+from napari_hrsr.crossfading import Crossfade, Faded
 from napari_hrsr.devices import Placement
 from napari_hrsr.errors import CancelledError, HrsrError, OutputError
 from napari_hrsr.intensity import Intensity
@@ -53,12 +54,17 @@ class TileDone:
     region : tuple of (int, int)
         What was written: first and one past the last pixel of the result on
         every axis of the image.
+    difference : float
+        Of a network whose output depends on the whole image: the largest
+        difference between the tiles that were faded into each other here, in
+        the image's units. 0 for all others, whose tiles are exact.
     """
 
     index: int
     done: int
     total: int
     region: Region
+    difference: float = 0.0
 
 
 def upscale_tiles(
@@ -126,11 +132,15 @@ def upscale_tiles(
     order = range(count_tiles(plan, axes, out.shape)) if indices is None else list(indices)
     job = _Job(source, out, model.spec, plan, axes, intensity, tuple(first or ()), regrid)
     runner = Runner(model, placement, plan.halo, cancelled)
+    faded = job.faded(runner)
     done = itertools.count(1)
 
     def record(written: Future[list[tuple[int, Region]]]) -> Iterator[TileDone]:
         for index, region in written.result():
-            yield TileDone(index, next(done), len(order), region)
+            apart = differences.pop(index, 0.0)
+            yield TileDone(index, next(done), len(order), region, apart)
+
+    differences: dict[int, float] = {}
 
     try:
         with (
@@ -141,7 +151,7 @@ def upscale_tiles(
             written: Future[list[tuple[int, Region]]] | None = None
             for tiles in _read_ahead(reader, job, _batched(order, placement.batch), cancelled):
                 try:
-                    results = job.run(runner, tiles)
+                    results = job.run(runner, tiles, faded, differences)
                 except CancelledError:
                     break
                 if written is not None:
@@ -150,7 +160,7 @@ def upscale_tiles(
             if written is not None:
                 yield from record(written)
     finally:
-        del runner
+        del runner, faded
         release_memory(placement.device)
 
 
@@ -212,21 +222,39 @@ class _Job:
         scaled = ((values - offset) / gain).astype(np.float32, copy=False)
         return _Tile(index, spans, loop, scaled, alpha, (offset, gain, noise / gain))
 
-    def run(self, runner: Runner, tiles: Sequence[_Tile]) -> list[NDArray[np.float32]]:
-        """Upscale a batch of tiles; back in the image's units, samples first."""
-        images = np.concatenate([tile.images for tile in tiles])
-        counts = [len(tile.images) for tile in tiles]
-        noise = np.repeat([tile.levels[2] for tile in tiles], counts).astype(np.float32)
-        bodies = [
-            body
-            for tile, n in zip(tiles, counts, strict=True)
-            for body in [_local(tile, self._window(tile))] * n
-        ]
-        upscaled = iter(runner.run(images, noise, bodies))
+    def faded(self, runner: Runner) -> Faded | None:
+        """Return what mixes the tiles of a network that has no halo, if there are several."""
+        if self.spec.halo is not None or len(self.plan) == 1:
+            return None
+
+        def compute(index: int, window: tuple[Interval, ...]) -> NDArray[np.float32]:
+            runner.check()
+            return self._upscaled(runner, [self.read(index)], [window])[0]
+
+        return Faded(Crossfade(self.plan), self.spec.scale, compute)
+
+    def run(
+        self,
+        runner: Runner,
+        tiles: Sequence[_Tile],
+        faded: Faded | None,
+        differences: dict[int, float],
+    ) -> list[NDArray[np.float32]]:
+        """Upscale a batch of tiles; back in the image's units, samples first.
+
+        What faded tiles differ by is noted under their numbers.
+        """
+        if faded is None:
+            upscaled = self._upscaled(runner, tiles, [self._window(tile) for tile in tiles])
+        else:
+            upscaled = []
+            for tile in tiles:
+                mixed, apart = faded.mixed(tile.index, self._window(tile))
+                upscaled.append(mixed)
+                differences[tile.index] = apart * tile.levels[1]
         results = []
-        for tile, count in zip(tiles, counts, strict=True):
+        for tile, result in zip(tiles, upscaled, strict=True):
             offset, gain, _ = tile.levels
-            result = np.concatenate(list(itertools.islice(upscaled, count)))
             if self.regrid is not None:
                 result = self._regridded(tile, result, self.regrid.at(tile.loop))
             result *= np.float32(gain)
@@ -235,6 +263,21 @@ class _Job:
                 result = np.concatenate([result, _upscale_alpha(tile, self.spec.scale)])
             results.append(result)
         return results
+
+    def _upscaled(
+        self, runner: Runner, tiles: Sequence[_Tile], windows: Sequence[tuple[Interval, ...]]
+    ) -> list[NDArray[np.float32]]:
+        """Run the network on tiles; return what it makes of a window of each, samples first."""
+        images = np.concatenate([tile.images for tile in tiles])
+        counts = [len(tile.images) for tile in tiles]
+        noise = np.repeat([tile.levels[2] for tile in tiles], counts).astype(np.float32)
+        bodies = [
+            body
+            for tile, window, n in zip(tiles, windows, counts, strict=True)
+            for body in [_local(tile, window)] * n
+        ]
+        made = iter(runner.run(images, noise, bodies))
+        return [np.concatenate(list(itertools.islice(made, count))) for count in counts]
 
     def _window(self, tile: _Tile) -> tuple[Interval, ...]:
         """Source pixels that the network's result is wanted of."""
@@ -320,7 +363,8 @@ def normalisation(
     """
     if spec.normalisation == "none":
         return 0.0, 1.0
-    if spec.normalisation == "range":
+    photo = spec.normalisation == "photo" and dtype.itemsize == 1
+    if spec.normalisation == "range" or photo:
         low, high = (0.0, 1.0)
         if dtype.kind in "iu":
             limits = np.iinfo(dtype)

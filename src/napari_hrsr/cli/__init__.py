@@ -40,8 +40,9 @@ def _main(
         raise typer.Exit
 
 
-for _command in (upscale, isotropic, fuse, evaluate, train, distill, export, models, demo):
+for _command in (upscale, isotropic, fuse, evaluate, train, distill, export, demo):
     app.command()(_command)
+app.add_typer(models, name="models")
 
 
 def main() -> None:

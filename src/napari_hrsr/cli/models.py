@@ -1,19 +1,26 @@
-"""``napari-hrsr models``: what is installed."""
+"""``napari-hrsr models``: what is installed, and what others published."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from napari_hrsr.cli.shared import explained
 
+models = typer.Typer(help="List, show, add, convert and remove models.", no_args_is_help=False)
 
-def models(
+
+@models.callback(invoke_without_command=True)
+def listed(
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print every fact as JSON.")] = False,
 ) -> None:
-    """List the installed models."""
+    """List the installed models; see the commands for adding and removing some."""
+    if context.invoked_subcommand is not None:
+        return
     with explained():
         from napari_hrsr.models.catalog import list_models
         from napari_hrsr.models.spec import spec_to_dict
@@ -32,3 +39,80 @@ def models(
             factor = " x ".join(map(str, spec.scale))
             table.add_row(spec.name, f"{spec.ndim}D", factor, gains, spec.trained_on)
         Console().print(table)
+
+
+@models.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Name from 'napari-hrsr models', or a file.")],
+) -> None:
+    """Show what is known of a model; a file is checked and measured for it."""
+    with explained():
+        from napari_hrsr.models.describing import describe_model
+        from napari_hrsr.models.foreign.loading import SUFFIXES
+
+        if name.lower().endswith(SUFFIXES):
+            from napari_hrsr.models.load import load_model
+
+            spec = load_model(Path(name)).spec
+        else:
+            from napari_hrsr.models.catalog import find_spec
+
+            spec = find_spec(name)
+        for label, text in describe_model(spec):
+            typer.echo(f"{label + ':':<18}{text}")
+
+
+@models.command()
+def add(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE|FOLDER...", help=".safetensors, .pth, .pt or .ckpt."),
+    ],
+) -> None:
+    """Add models that were trained or published, so that they are listed by name."""
+    with explained("cancelled"):
+        from napari_hrsr.models.installing import add_models
+
+        for path in paths:
+            for spec in add_models(path):
+                typer.echo(f"added {spec.name}: {spec.title}")
+
+
+@models.command()
+def remove(names: Annotated[list[str], typer.Argument(metavar="NAME...")]) -> None:
+    """Delete models that were added or trained."""
+    with explained():
+        from napari_hrsr.models.installing import remove_model
+
+        for name in names:
+            remove_model(name)
+            typer.echo(f"removed {name}")
+
+
+@models.command()
+def default(name: Annotated[str, typer.Argument(help="Name from 'napari-hrsr models'.")]) -> None:
+    """Use a model where none is named."""
+    with explained():
+        from napari_hrsr.models.catalog import find_spec
+        from napari_hrsr.models.user_models import set_default
+
+        spec = find_spec(name)
+        set_default(spec)
+        typer.echo(f"{spec.name} is used for {spec.ndim}D where no model is named")
+
+
+@models.command()
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="IN", help=".pth, .pt or .ckpt, old or new.")],
+    target: Annotated[
+        Path | None, typer.Argument(metavar="OUT", help="Default: IN with .safetensors.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
+) -> None:
+    """Copy the weights in a file as safetensors, which cannot hold code."""
+    with explained():
+        from napari_hrsr.models.foreign.legacy import convert as convert_file
+
+        target = target or source.with_suffix(".safetensors")
+        count = convert_file(source, target, overwrite=overwrite)
+        typer.echo(f"{target.name}: {count} tensors")

@@ -21,7 +21,7 @@ from typing import Any
 
 from napari_hrsr.errors import ModelError
 from napari_hrsr.models.spec import ModelSpec, spec_from_dict
-from napari_hrsr.models.user_models import user_models
+from napari_hrsr.models.user_models import chosen_default, user_models
 
 WEIGHTS_FOLDER = Path(__file__).parent / "weights"
 
@@ -96,6 +96,9 @@ def default_model(ndim: int) -> str:
     ndim : int
         Number of spatial axes, 2 or 3.
     """
+    chosen = chosen_default(ndim)
+    if chosen is not None and any(spec.name == chosen for spec in list_models(ndim=ndim)):
+        return chosen
     name = f"general-{ndim}d-x2"
     shipped = any(spec.name == name for spec in _shipped())
     return name if shipped else "cubic-" + "x".join("2" * ndim)

@@ -68,6 +68,16 @@ class SelfEnsemble(_Composed):
         return total / len(views)
 
 
+class OnGrey(_Composed):
+    """A network for colours on grey images: each colour is given the same values."""
+
+    def forward(self, batch: Tensor, *, noise: Tensor | None = None) -> Tensor:
+        """Run the network, and average what it makes of the colours; see `Upscaler`."""
+        (model,) = self.models
+        colours = batch.expand(-1, model.spec.channels, *batch.shape[2:])
+        return model(colours, noise=noise).mean(1, keepdim=True)
+
+
 class Interruptible(_Composed):
     """Its `forward` takes ``wanted`` and ``cancelled`` as well; see `PlaneAverage`."""
 
@@ -309,6 +319,29 @@ def self_ensemble(model: Upscaler) -> Upscaler:
         gains={},
     )
     return SelfEnsemble([model], composed)
+
+
+def on_grey(model: Upscaler) -> Upscaler:
+    """Make a network for colours one for grey images.
+
+    The grey values are given to it as every colour, and the mean of the colours
+    that it makes is taken. For networks that begin and end with a convolution
+    that is the same as adding up the weights of the colours.
+
+    Parameters
+    ----------
+    model : Upscaler
+        Of any number of channels.
+
+    Returns
+    -------
+    Upscaler
+        Of one channel; the same model if it has one already.
+    """
+    spec = model.spec
+    if spec.channels == 1:
+        return model
+    return OnGrey([model], replace(spec, channels=1))
 
 
 def average_planes(model: Upscaler) -> Upscaler:

@@ -62,6 +62,27 @@ def parse_header(name: str, content: bytes) -> Mapping[str, Any]:
     return header
 
 
+def is_ours(name: str, content: bytes) -> bool:
+    """Tell whether a file was written by napari-hrsr.
+
+    Parameters
+    ----------
+    name : str
+        Of the file.
+    content : bytes
+        The file, or its beginning.
+
+    Raises
+    ------
+    ModelFileError
+        If it is called safetensors and is none.
+    """
+    if not name.lower().endswith(".safetensors"):
+        return False
+    metadata = parse_header(name, content).get("__metadata__")
+    return isinstance(metadata, dict) and METADATA_KEY in metadata
+
+
 def parse_spec(name: str, content: bytes) -> ModelSpec:
     """Return the facts in the header, without those of the file itself.
 

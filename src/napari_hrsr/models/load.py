@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import stat
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +14,15 @@ from torch import Tensor, nn
 from napari_hrsr.devices import resolve_device
 from napari_hrsr.errors import ModelError, ModelFileError
 from napari_hrsr.models.catalog import LARGEST_FACTOR, WEIGHTS_FOLDER, find_spec
-from napari_hrsr.models.header import parse_spec
+from napari_hrsr.models.foreign.containers import read_tensors
+from napari_hrsr.models.foreign.loading import SUFFIXES, load_published
+from napari_hrsr.models.foreign.published import ARCHITECTURE, build_published, with_facts
+from napari_hrsr.models.foreign.reading import read_file
+from napari_hrsr.models.header import is_ours, parse_spec
 from napari_hrsr.models.nets import build_network
 from napari_hrsr.models.quantised import restore
 from napari_hrsr.models.spec import ModelSpec, Upscaler, Weights
 
-_LARGEST_FILE = 8 * 2**30
 _LARGEST_ARGUMENT = 1024
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -53,8 +55,9 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
     Parameters
     ----------
     name_or_path : str or Path
-        A name that `list_models` knows, or the path of a ``.safetensors``
-        file that napari-hrsr wrote.
+        A name that `list_models` knows, or the path of a file: a
+        ``.safetensors`` file that napari-hrsr wrote, or a network that others
+        published as ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt``.
     device : str
         Where to put it. A run makes its own copy on its own device, so this
         matters only to those who call the model themselves.
@@ -69,15 +72,24 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
     ModelError
         If there is no such model.
     ModelFileError
-        If the file is damaged, or not one of ours.
+        If the file is damaged, holds more than weights, or its network is not known.
     """
     text = str(name_or_path)
-    if isinstance(name_or_path, Path) or text.endswith(".safetensors"):
-        content = _read_file(Path(text))
-        spec = _spec_in_file(Path(text), content)
+    if isinstance(name_or_path, Path) or text.lower().endswith(SUFFIXES):
+        path = Path(text)
+        content = read_file(path)
+        if not is_ours(path.name, content):
+            return load_published(path, content).to(resolve_device(device))
+        spec = _spec_in_file(path, content)
     else:
         spec = find_spec(text)
         content = b"" if spec.weights is None else _read_weights(spec.weights)
+    if spec.architecture == ARCHITECTURE:
+        name = spec.weights.file if spec.weights else spec.name
+        published = build_published(
+            Path(name).name, read_tensors(Path(name).name, content), len(content)
+        )
+        return with_facts(published, spec).to(resolve_device(device))
     if spec.weights is None:
         network = build_network(spec.architecture, spec.arguments)
     else:
@@ -89,7 +101,7 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
 
 def _read_weights(weights: Weights) -> bytes:
     path = WEIGHTS_FOLDER / weights.file
-    content = _read_file(path)
+    content = read_file(path)
     if hashlib.sha256(content).hexdigest() != weights.sha256:
         msg = (
             f"{path.name} is not the file that was published: reinstall the package"
@@ -98,22 +110,6 @@ def _read_weights(weights: Weights) -> bytes:
         )
         raise ModelFileError(msg)
     return content
-
-
-def _read_file(path: Path) -> bytes:
-    """Read a file of weights whole, so that what was checked is what is used."""
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            msg = f"{path.name} is not a regular file"
-            raise ModelFileError(msg)
-        if status.st_size > _LARGEST_FILE:
-            msg = f"{path.name} is too large for a file of weights: {status.st_size} bytes"
-            raise ModelFileError(msg)
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        msg = f"cannot read {path.name}: {getattr(error, 'strerror', None) or error}"
-        raise ModelFileError(msg) from None
 
 
 def _spec_in_file(path: Path, content: bytes) -> ModelSpec:

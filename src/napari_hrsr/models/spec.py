@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from torch import Tensor
 
-Normalisation = Literal["none", "percentile", "range"]
+Normalisation = Literal["none", "percentile", "photo", "range"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,8 @@ class ModelSpec:
         The range in which the network expects black and white.
     normalisation : str
         ``"percentile"``: low and high percentiles of the image are mapped to
-        `value_range`; ``"range"``: the range of the data type is; ``"none"``:
+        `value_range`; ``"range"``: the range of the data type is; ``"photo"``:
+        the range of the data type for 8 bits, else the percentiles; ``"none"``:
         values are passed as they are.
     dtypes : tuple of str
         Precisions in which the network may run, ``"float32"`` first.

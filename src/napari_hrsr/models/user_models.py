@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
-import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +19,8 @@ import platformdirs
 from napari_hrsr.errors import ModelFileError, OutputError
 from napari_hrsr.models.header import parse_spec, read_header
 from napari_hrsr.models.spec import ModelSpec, Weights
+
+_DEFAULTS = "defaults.json"
 
 
 def user_folder() -> Path:
@@ -72,18 +74,49 @@ def install_model(path: str | Path) -> ModelSpec:
     OutputError
         If the folder cannot be written to.
     """
-    path, folder = Path(path), user_folder()
+    path = Path(path)
     name = parse_spec(path.name, read_header(path)).name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        msg = f"cannot read {path.name}: {error.strerror or error}"
+        raise ModelFileError(msg) from None
+    return install_content(name, content)
+
+
+def install_content(name: str, content: bytes) -> ModelSpec:
+    """Write a model to the user's models, replacing one of the same name.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    content : bytes
+        A safetensors file with our facts in its header.
+
+    Returns
+    -------
+    ModelSpec
+        As it is listed from now on.
+
+    Raises
+    ------
+    ModelFileError
+        If the name is none for a file.
+    OutputError
+        If the folder cannot be written to.
+    """
+    folder = user_folder()
     target = folder / f"{name}.safetensors"
     if target.parent != folder:
-        msg = f"{path.name} has the name {name!r}, which is none for a file"
+        msg = f"the model has the name {name!r}, which is none for a file"
         raise ModelFileError(msg)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         number, partial = tempfile.mkstemp(".partial", ".", folder)
-        os.close(number)
         try:
-            shutil.copyfile(path, partial)
+            with os.fdopen(number, "wb") as file:
+                file.write(content)
             Path(partial).replace(target)
         finally:
             Path(partial).unlink(missing_ok=True)
@@ -92,3 +125,57 @@ def install_model(path: str | Path) -> ModelSpec:
         raise OutputError(msg) from error
     status = target.stat()
     return _spec(target, status.st_mtime_ns, status.st_size)
+
+
+def set_default(spec: ModelSpec) -> None:
+    """Make a model the one that is used when none is named.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        For images of its number of spatial axes.
+
+    Raises
+    ------
+    OutputError
+        If the choice cannot be kept.
+    """
+    _keep_defaults(_defaults() | {str(spec.ndim): spec.name})
+
+
+def forget_default(name: str) -> None:
+    """Go back to the shipped default where a model was chosen instead of it.
+
+    Raises
+    ------
+    OutputError
+        If that cannot be kept.
+    """
+    chosen = _defaults()
+    if name in chosen.values():
+        _keep_defaults({ndim: other for ndim, other in chosen.items() if other != name})
+
+
+def chosen_default(ndim: int) -> str | None:
+    """Return the name that the user chose for images of some spatial axes, if one was."""
+    return _defaults().get(str(ndim))
+
+
+def _defaults() -> dict[str, str]:
+    try:
+        found = json.loads((user_folder() / _DEFAULTS).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: value for key, value in found.items() if isinstance(value, str)}
+
+
+def _keep_defaults(chosen: dict[str, str]) -> None:
+    folder = user_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _DEFAULTS).write_text(json.dumps(chosen), "utf-8")
+    except OSError as error:
+        msg = f"cannot keep the choice in {folder}: {error.strerror or error}"
+        raise OutputError(msg) from error

@@ -1,0 +1,110 @@
+"""Add models to those that are listed, whoever made them, and take them out again."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import save
+
+from napari_hrsr.errors import ModelError, ModelFileError, OutputError
+from napari_hrsr.models.catalog import find_spec, list_models
+from napari_hrsr.models.foreign.loading import SUFFIXES, build_from
+from napari_hrsr.models.foreign.reading import read_file
+from napari_hrsr.models.header import METADATA_KEY, is_ours
+from napari_hrsr.models.spec import ModelSpec, spec_to_dict
+from napari_hrsr.models.user_models import (
+    forget_default,
+    install_content,
+    install_model,
+    user_folder,
+    user_models,
+)
+
+_NAME = re.compile(r"[^A-Za-z0-9._+-]+")
+
+
+def add_models(path: str | Path) -> list[ModelSpec]:
+    """Add a file, or all that a folder holds, to the installed models.
+
+    A network of somebody else's is checked, measured and copied as safetensors
+    with the facts that were found.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt`` file, or a folder of
+        such files.
+
+    Returns
+    -------
+    list of ModelSpec
+        As they are listed from now on.
+
+    Raises
+    ------
+    ModelFileError
+        If a file cannot be used; those of a folder before it are installed.
+    OutputError
+        If the user's folder cannot be written to.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return [_add(path)]
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+    if not files:
+        msg = f"{path.name} holds no file that ends in {', '.join(SUFFIXES)}"
+        raise ModelFileError(msg)
+    return [_add(file) for file in files]
+
+
+def _add(path: Path) -> ModelSpec:
+    content = read_file(path)
+    if is_ours(path.name, content):
+        return install_model(path)
+    model, tensors = build_from(path.name, content)
+    name = _free_name(path.stem)
+    arguments = dict(model.spec.arguments) | {"file": path.name}
+    spec = replace(model.spec, name=name, arguments=arguments, weights=None)
+    dense = {key: tensor.contiguous().clone() for key, tensor in tensors.items()}
+    return install_content(name, save(dense, {METADATA_KEY: json.dumps(spec_to_dict(spec))}))
+
+
+def _free_name(stem: str) -> str:
+    """Return a name for a model that no shipped one has; one of the user's is replaced."""
+    name = _NAME.sub("-", stem).strip("-.") or "model"
+    own = {spec.name for spec in user_models()}
+    taken = {spec.name for spec in list_models()} - own
+    while name in taken:
+        name += "-added"
+    return name
+
+
+def remove_model(name: str) -> None:
+    """Delete one of the user's models.
+
+    Parameters
+    ----------
+    name : str
+        As it is listed.
+
+    Raises
+    ------
+    ModelError
+        If there is none of that name, or it came with a package.
+    OutputError
+        If its file cannot be deleted.
+    """
+    spec = find_spec(name)
+    path = user_folder() / f"{name}.safetensors"
+    if name not in {own.name for own in user_models()} or path.parent != user_folder():
+        msg = f"{spec.name} came with a package and cannot be removed"
+        raise ModelError(msg)
+    try:
+        path.unlink()
+    except OSError as error:
+        msg = f"cannot delete {path.name}: {error.strerror or error}"
+        raise OutputError(msg) from error
+    forget_default(name)
