@@ -90,6 +90,7 @@ def test_the_menus_hold_the_widgets_and_the_commands(make_napari_viewer):
             "Super-resolution (3D) (napari-hrsr)",
             "Make isotropic (napari-hrsr)",
             "Fuse frames (napari-hrsr)",
+            "Evaluate a result (napari-hrsr)",
             "Train (napari-hrsr)",
             "Explain a model (napari-hrsr)",
         ],
