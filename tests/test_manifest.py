@@ -90,9 +90,9 @@ def test_the_menus_hold_the_widgets_and_the_commands(make_napari_viewer):
             "Super-resolution (3D) (napari-hrsr)",
             "Make isotropic (napari-hrsr)",
             "Fuse frames (napari-hrsr)",
-            "Evaluate a result (napari-hrsr)",
+            "Evaluate (napari-hrsr)",
             "Train (napari-hrsr)",
-            "Explain a model (napari-hrsr)",
+            "Explain (napari-hrsr)",
         ],
         ["Super-resolve active layer x2 (napari-hrsr)", "Save result... (napari-hrsr)"],
     ]
