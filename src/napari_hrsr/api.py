@@ -15,7 +15,7 @@ from napari_hrsr.errors import CancelledError, InputError
 from napari_hrsr.files import OmeZarrResult
 from napari_hrsr.files.partial import check_folder, check_space
 from napari_hrsr.forward import ForwardModel
-from napari_hrsr.intensity import Intensity, Per, check_values, measure_intensity
+from napari_hrsr.intensity import Intensity, Per, check_values, measure_intensity, wanted_levels
 from napari_hrsr.jobs import Job, Region, describe_job, plan_job, start_job
 from napari_hrsr.layers import is_layer, layer_axes, layer_metadata, layer_source, result_attributes
 from napari_hrsr.memory import free_memory
@@ -318,6 +318,7 @@ def settle_intensity(
             job.source,
             job.axes,
             per=intensity or "channel",
+            levels=wanted_levels(job.model.spec),
             progress=progress,
             cancelled=cancelled,
         )
@@ -326,6 +327,13 @@ def settle_intensity(
 
 def _check_intensity(intensity: Intensity, job: Job) -> None:
     lengths = job.axes.pick_looped(job.source.shape)
+    wanted = wanted_levels(job.model.spec)
+    if intensity.levels != wanted:
+        msg = (
+            f"the intensity was measured as {intensity.levels or 'mean and deviation'}, model "
+            f"{job.model.spec.name!r} wants {wanted or 'mean and deviation'}: measure it again"
+        )
+        raise InputError(msg)
     given = intensity.low.shape
     if len(given) != len(lengths) or any(
         k not in (1, n) for k, n in zip(given, lengths, strict=True)

@@ -19,12 +19,16 @@ from numpy.typing import NDArray
 
 from napari_hrsr.axes import Axes
 from napari_hrsr.errors import CancelledError, InputError
+from napari_hrsr.models.spec import ModelSpec
 from napari_hrsr.noise_level import estimate_noise
 from napari_hrsr.pixels import check_block, needs_every_value, read_block
 
 Per = Literal["image", "channel", "frame"]
 
 LOW_PERCENTILE, HIGH_PERCENTILE = 0.1, 99.9
+
+Levels = tuple[float, float] | None
+"""What black and white are measured as; see `Intensity`."""
 
 _SLAB = 4_000_000
 _PATCH = 64
@@ -45,11 +49,15 @@ class Intensity:
         or length 1 where an axis shares one measurement.
     noise : ndarray
         Standard deviation of the noise, same shape.
+    levels : tuple of float or None
+        The percentiles that `low` and `high` are; None where they are the mean
+        and the mean plus one standard deviation.
     """
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     noise: NDArray[np.float64]
+    levels: Levels = (LOW_PERCENTILE, HIGH_PERCENTILE)
 
     def at(self, index: Sequence[int]) -> tuple[float, float, float]:
         """Return low, high and noise for an index along the looped axes."""
@@ -63,12 +71,21 @@ class Intensity:
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers as plain lists."""
-        return {k: getattr(self, k).tolist() for k in ("low", "high", "noise")}
+        numbers = {k: getattr(self, k).tolist() for k in ("low", "high", "noise")}
+        usual = self.levels == (LOW_PERCENTILE, HIGH_PERCENTILE)
+        return numbers if usual else numbers | {"levels": self.levels and list(self.levels)}
 
 
 def intensity_from_summary(summary: dict[str, Any]) -> Intensity:
     """Rebuild an `Intensity` from what `Intensity.summary` returned."""
-    return Intensity(*(np.asarray(summary[k], dtype=float) for k in ("low", "high", "noise")))
+    low, high, noise = (np.asarray(summary[k], dtype=float) for k in ("low", "high", "noise"))
+    levels = summary.get("levels", (LOW_PERCENTILE, HIGH_PERCENTILE))
+    return Intensity(low, high, noise, None if levels is None else (levels[0], levels[1]))
+
+
+def wanted_levels(spec: ModelSpec) -> Levels:
+    """Return what a model wants to be measured as black and white."""
+    return None if spec.normalisation == "standard" else spec.percentiles
 
 
 def measure_intensity(
@@ -76,6 +93,7 @@ def measure_intensity(
     axes: Axes,
     *,
     per: Per = "channel",
+    levels: Levels = (LOW_PERCENTILE, HIGH_PERCENTILE),
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Intensity:
@@ -95,6 +113,9 @@ def measure_intensity(
     per : {"channel", "image", "frame"}
         Measure every channel on its own, all together, or every channel and
         time point on its own.
+    levels : tuple of float or None
+        Percentiles that are measured as black and white; None for the mean and
+        the mean plus one standard deviation.
     progress : callable, optional
         Called with the number of slabs done and in total.
     cancelled : callable, optional
@@ -127,20 +148,23 @@ def measure_intensity(
     total, done = sum(len(s) for s in slabs.values()), 0
     for group, keys in slabs.items():
         values: list[NDArray[Any]] = []
-        levels: list[float] = []
+        sigmas: list[float] = []
         planes = set(np.linspace(0, len(keys) - 1, min(len(keys), _NOISE_PLANES)).astype(int))
         for position, key in enumerate(keys):
             slab = _colours(_checked_slab(source, key, every, cancelled), axes)
             values.append(_thin(slab, _SAMPLE // len(keys)))
             if position in planes:
-                levels.extend(_noise_levels(slab, axes))
+                sigmas.extend(_noise_levels(slab, axes))
             done += 1
             if progress is not None:
                 progress(done, total)
         sample = np.concatenate(values).astype(np.float64)
-        low[group], high[group] = np.percentile(sample, (LOW_PERCENTILE, HIGH_PERCENTILE))
-        noise[group] = float(np.median(levels)) if levels else 0.0
-    return Intensity(low, high, noise)
+        if levels is None:
+            low[group], high[group] = sample.mean(), sample.mean() + sample.std()
+        else:
+            low[group], high[group] = np.percentile(sample, levels)
+        noise[group] = float(np.median(sigmas)) if sigmas else 0.0
+    return Intensity(low, high, noise, levels)
 
 
 def check_values(source: Any, axes: Axes, *, cancelled: Callable[[], bool] = lambda: False) -> None:

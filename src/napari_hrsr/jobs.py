@@ -149,7 +149,8 @@ def plan_job(
     device, precision : str
         As `devices.resolve_device` and `devices.resolve_precision` take them.
     dtype : optional
-        Data type of the result, by default the image's.
+        Data type of the result, by default the image's; float32 for a model
+        that gives values of its own.
     region : sequence of (int, int) or None, optional
         Part of the image to upscale, per axis: first and one past the last
         pixel, or None for the whole axis.
@@ -180,6 +181,12 @@ def plan_job(
     spec = upscaler.spec
     _check_samples(roles, shape, spec)
     instrument = check_instrument(consistent, spec.scale)
+    if instrument is not None and not spec.restored:
+        msg = (
+            f"model {spec.name!r} gives values of its own, not the image's: "
+            "its result cannot be held to its source"
+        )
+        raise ModelError(msg)
     spans = _check_region(region, shape, roles)
     spatial = roles.pick_spatial(shape)
     place = resolve_device(device)
@@ -206,7 +213,7 @@ def plan_job(
         placement=Placement(place, precise, choose_batch(spec, plan.read, place)),
         start=tuple(start for start, _ in spans),
         shape=tuple(b - a for a, b in bounds),
-        dtype=_result_dtype(source.dtype, dtype),
+        dtype=_result_dtype(source.dtype if spec.restored else np.float32, dtype),
         regrid=regrid,
         consistent=instrument,
     )

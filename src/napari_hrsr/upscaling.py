@@ -251,14 +251,15 @@ class _Job:
             for tile in tiles:
                 mixed, apart = faded.mixed(tile.index, self._window(tile))
                 upscaled.append(mixed)
-                differences[tile.index] = apart * tile.levels[1]
+                differences[tile.index] = apart * (tile.levels[1] if self.spec.restored else 1.0)
         results = []
         for tile, result in zip(tiles, upscaled, strict=True):
             offset, gain, _ = tile.levels
             if self.regrid is not None:
                 result = self._regridded(tile, result, self.regrid.at(tile.loop))
-            result *= np.float32(gain)
-            result += np.float32(offset)
+            if self.spec.restored:
+                result *= np.float32(gain)
+                result += np.float32(offset)
             if tile.alpha is not None:
                 result = np.concatenate([result, _upscale_alpha(tile, self.spec.scale)])
             results.append(result)

@@ -29,7 +29,7 @@ from napari_hrsr.evaluation.calibration import (
 from napari_hrsr.evaluation.conformal import check_coverage, normaliser
 from napari_hrsr.evaluation.images import Cancelled, as_callable, plain
 from napari_hrsr.files import OmeZarrResult
-from napari_hrsr.intensity import Intensity, Per, check_values, measure_intensity
+from napari_hrsr.intensity import Intensity, Per, check_values, measure_intensity, wanted_levels
 from napari_hrsr.jobs import Job, Region, describe_job, plan_job, start_job
 from napari_hrsr.metadata import plain_metadata, upscaled_metadata
 from napari_hrsr.models.load import load_model
@@ -245,7 +245,11 @@ def settled_intensity(
         measured = intensity
     else:
         measured = measure_intensity(
-            job.source, job.axes, per=intensity or "channel", cancelled=stop
+            job.source,
+            job.axes,
+            per=intensity or "channel",
+            levels=wanted_levels(job.model.spec),
+            cancelled=stop,
         )
     return measured if level is None else measured.with_noise(level)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from napari_hrsr.devices import float32_means_float32
 from napari_hrsr.errors import CancelledError, ComputeError, HrsrError, InputError
-from napari_hrsr.intensity import Intensity, measure_intensity
+from napari_hrsr.intensity import Intensity, measure_intensity, wanted_levels
 from napari_hrsr.jobs import Job, Region, plan_job
 from napari_hrsr.models.load import load_model
 from napari_hrsr.models.spec import Upscaler
@@ -168,7 +168,9 @@ def prepare(
             msg += ", or a model that does not look at the whole image"
         raise InputError(msg)
     if intensity is None:
-        intensity = measure_intensity(job.source, job.axes, cancelled=cancelled)
+        intensity = measure_intensity(
+            job.source, job.axes, levels=wanted_levels(job.model.spec), cancelled=cancelled
+        )
     loop = job.axes.pick_looped(job.start)
     block = read_tile(job.source, job.axes, loop, spans, job.plan).astype(np.float64)
     if job.axes.has_alpha(job.source.shape):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from torch import Tensor
 
-Normalisation = Literal["none", "percentile", "photo", "range"]
+Normalisation = Literal["none", "percentile", "photo", "range", "standard"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,14 @@ class ModelSpec:
     normalisation : str
         ``"percentile"``: low and high percentiles of the image are mapped to
         `value_range`; ``"range"``: the range of the data type is; ``"photo"``:
-        the range of the data type for 8 bits, else the percentiles; ``"none"``:
-        values are passed as they are.
+        the range of the data type for 8 bits, else the percentiles;
+        ``"standard"``: the image's mean and its mean plus one standard
+        deviation are; ``"none"``: values are passed as they are.
+    percentiles : tuple of float
+        Which percentiles of the image, low and high.
+    restored : bool
+        Whether the result is in `value_range` and is taken back to the image's
+        units; False where the network gives final values of its own.
     dtypes : tuple of str
         Precisions in which the network may run, ``"float32"`` first.
     precision : str
@@ -105,6 +111,8 @@ class ModelSpec:
     minimum: tuple[int, ...] = ()
     value_range: tuple[float, float] = (0.0, 1.0)
     normalisation: Normalisation = "percentile"
+    percentiles: tuple[float, float] = (0.1, 99.9)
+    restored: bool = True
     dtypes: tuple[str, ...] = ("float32", "bfloat16", "float16")
     precision: str = "float32"
     noise_input: bool = False
