@@ -20,7 +20,7 @@ from napari_hrsr.jobs import Job, Region, describe_job, plan_job, start_job
 from napari_hrsr.layers import is_layer, layer_axes, layer_metadata, layer_source, result_attributes
 from napari_hrsr.memory import free_memory
 from napari_hrsr.metadata import ImageMetadata, plain_metadata, upscaled_metadata
-from napari_hrsr.models.spec import Upscaler
+from napari_hrsr.models.load import ModelChoice
 from napari_hrsr.pixels import check_source
 from napari_hrsr.projection_weight import settle_projection
 from napari_hrsr.upscaling import TileDone
@@ -33,7 +33,7 @@ _MEMORY_SHARE = 0.9
 
 def upscale(
     image: Any,
-    model: str | Path | Upscaler | None = None,
+    model: ModelChoice | None = None,
     *,
     axes: str | None = None,
     tile: int | Sequence[int] | None = None,
@@ -55,9 +55,11 @@ def upscale(
     image : array-like or napari Image layer
         Two axes (Y, X), three (Z, Y, X), or more with `axes`. numpy, memory
         map, zarr or dask; integers or floating point. It is never changed.
-    model : str, Path or Upscaler, optional
+    model : str, Path, Upscaler or a sequence of them, optional
         A model, a name from ``list_models()``, or a file that napari-hrsr
-        wrote. By default the x2 model that ships for 2D or 3D.
+        wrote. Several run one after another as one job, for example
+        ``["denoise-2d", "general-2d-x2"]``; nothing between them is stored.
+        By default the x2 model that ships for 2D or 3D.
     axes : str, optional
         One letter per axis: T time, C channel, Z Y X space, S the samples of
         RGB or RGBA. Axes other than the model's spatial ones are looped over.
@@ -135,7 +137,7 @@ def upscale(
 
 def upscale_layer(
     layer: Any,
-    model: str | Path | Upscaler | None = None,
+    model: ModelChoice | None = None,
     *,
     region: Region | None = None,
     axes: str | None = None,
@@ -157,7 +159,7 @@ def upscale_layer(
     layer : napari.layers.Image
         The source. It is not changed. Of a multiscale layer the finest level
         is taken.
-    model : str, Path or Upscaler, optional
+    model : str, Path, Upscaler or a sequence of them, optional
         As for `upscale`.
     region : sequence of (int, int) or None, optional
         As for `upscale`, per axis of the layer's data.

@@ -11,7 +11,6 @@ import operator
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ from napari_hrsr.forward import ForwardModel, Instrument, check_instrument
 from napari_hrsr.intensity import Intensity
 from napari_hrsr.models.catalog import default_model
 from napari_hrsr.models.compose import on_grey
-from napari_hrsr.models.load import load_model
+from napari_hrsr.models.load import ModelChoice, load_chain
 from napari_hrsr.models.spec import ModelSpec, Upscaler
 from napari_hrsr.pixels import check_source
 from napari_hrsr.projecting import Projections
@@ -122,7 +121,7 @@ class Job:
 
 def plan_job(
     image: Any,
-    model: str | Path | Upscaler | None = None,
+    model: ModelChoice | None = None,
     *,
     axes: str | None = None,
     tile: int | Sequence[int] | None = None,
@@ -139,9 +138,9 @@ def plan_job(
     ----------
     image : array-like
         numpy, memory map, zarr or dask array.
-    model : str, Path or Upscaler, optional
-        A model, its name or its file. By default the x2 model that ships for
-        the image's number of spatial axes.
+    model : str, Path, Upscaler or a sequence of them, optional
+        A model, its name or its file, or several that run one after another.
+        By default the x2 model that ships for the image's number of spatial axes.
     axes : str, optional
         One letter per axis; needed above three axes.
     tile : int or sequence of int, optional
@@ -174,7 +173,7 @@ def plan_job(
     names = default_names(len(shape)) if axes is None else check_names(axes, len(shape))
     if model is None:
         model = default_model(3 if "Z" in names else 2)
-    upscaler = model if isinstance(model, Upscaler) else load_model(model)
+    upscaler = load_chain(model)
     roles = resolve_axes(names, upscaler.spec.ndim)
     if roles.samples is None:
         upscaler = on_grey(upscaler)
@@ -264,6 +263,7 @@ def describe_job(job: Job, intensity: Intensity, *, source_name: str = "") -> di
         "version": napari_hrsr.__version__,
         "model": spec.name,
         "weights_sha256": spec.weights.sha256 if spec.weights else None,
+        **({"chain": [_part(part) for part in spec.parts]} if spec.parts else {}),
         **({"caution": spec.caution} if spec.caution else {}),
         "factor": list(job.factor),
         "axes": job.axes.names,
@@ -282,6 +282,16 @@ def describe_job(job: Job, intensity: Intensity, *, source_name: str = "") -> di
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
+    }
+
+
+def _part(spec: ModelSpec) -> dict[str, Any]:
+    """Record a model of a chain."""
+    return {
+        "model": spec.name,
+        "task": spec.task,
+        "factor": list(spec.scale),
+        "weights_sha256": spec.weights.sha256 if spec.weights else None,
     }
 
 

@@ -12,6 +12,7 @@ from napari_hrsr.errors import InputError
 from napari_hrsr.geometry import linear_matrix, scaled_point, upscaled_scale_translate
 from napari_hrsr.metadata import ImageMetadata
 from napari_hrsr.models.catalog import find_spec
+from napari_hrsr.models.chaining import chain_steps
 from napari_hrsr.models.spec import Upscaler
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def layer_axes(layer: Any, axes: str | None, model: Any = None) -> str:
         The source.
     axes : str, optional
         Names given by the user, with or without ``S`` for an RGB layer.
-    model : str, Path or Upscaler, optional
+    model : str, Path, Upscaler or a sequence of them, optional
         With a 2D model only the last two axes are taken as space where the
         labels say nothing.
     """
@@ -92,6 +93,8 @@ def layer_axes(layer: Any, axes: str | None, model: Any = None) -> str:
     if labelled is not None:
         return labelled
     ndim = min(3, layer.ndim)
+    if isinstance(model, (list, tuple)) and model:
+        model = model[0]
     if isinstance(model, str) and not model.endswith(".safetensors"):
         ndim = min(ndim, find_spec(model).ndim)
     elif model is not None and not isinstance(model, (str, Path)):
@@ -163,10 +166,8 @@ def result_attributes(layer: Any, job: Job, record: dict[str, Any]) -> dict[str,
 
 
 def result_name(name: str, job: Job) -> str:
-    """Name a result after its source and factor, for example ``"cells x2"``."""
-    scale = job.model.spec.scale
-    label = str(scale[0]) if len(set(scale)) == 1 else "x".join(map(str, scale))
-    return f"{name} x{label}" if set(scale) != {1} else f"{name} {job.model.spec.task}"
+    """Name a result after its source and the steps, for example ``"cells denoise x2"``."""
+    return " ".join((name, *chain_steps(job.model.spec)))
 
 
 def _scaled_plane(

@@ -23,9 +23,9 @@ class Recipe:
     Attributes
     ----------
     model : str
-        Name of the model.
-    sha256 : str or None
-        Digest of its weights.
+        Name of the model; of a chain those of its models with ``+`` between.
+    sha256 : tuple of str or None
+        Digest of its weights; of a chain those of its models, in their order.
     axes, dtype, precision, device : str
         As for `api.upscale`.
     tile : tuple of int
@@ -41,7 +41,7 @@ class Recipe:
     """
 
     model: str
-    sha256: str | None
+    sha256: tuple[str | None, ...]
     axes: str
     dtype: str
     precision: str
@@ -71,8 +71,8 @@ class Recipe:
         ModelError
             If they differ.
         """
-        sha256 = spec.weights.sha256 if spec.weights else None
-        if sha256 != self.sha256:
+        parts = spec.parts or (spec,)
+        if tuple(p.weights.sha256 if p.weights else None for p in parts) != self.sha256:
             msg = (
                 f"the weights of model {spec.name!r} are not those of the recipe: "
                 "install the version that made it, or name its file"
@@ -144,11 +144,12 @@ def _recipe(record: dict[str, Any]) -> Recipe:
     if len({n.shape for n in numbers}) != 1 or not all(np.isfinite(n).all() for n in numbers):
         msg = "intensities do not fit together"
         raise ValueError(msg)
-    sha256 = record["weights_sha256"]
+    parts = record.get("chain") or [record]
+    digests = [part["weights_sha256"] for part in parts]
     held = record.get("consistent")
     return Recipe(
         model=str(record["model"]),
-        sha256=None if sha256 is None else str(sha256),
+        sha256=tuple(None if digest is None else str(digest) for digest in digests),
         axes=str(record["axes"]),
         dtype=str(np.dtype(record["dtype"])),
         precision=str(record["precision"]),

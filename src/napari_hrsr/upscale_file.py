@@ -52,7 +52,7 @@ class Settings:
         Replace an existing result.
     """
 
-    model: str | None = None
+    model: str | Sequence[str] | None = None
     axes: str | None = None
     tile: int | Sequence[int] | None = None
     device: str | None = None

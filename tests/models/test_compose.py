@@ -129,7 +129,8 @@ def test_planes_are_told_the_noise_of_their_volume() -> None:
 
 
 @pytest.mark.parametrize(
-    "models", [(), (ShuffleNet((2, 2)), ShuffleNet((2, 2, 2))), (Repeat(), Repeat(channels=3))]
+    "models",
+    [(), (ShuffleNet((2, 2)), ShuffleNet((2, 2, 2))), (Repeat(channels=2), Repeat(channels=3))],
 )
 def test_models_that_do_not_fit_together_are_refused(models: tuple[Any, ...]) -> None:
     with pytest.raises(ModelError, match="chain"):

@@ -11,6 +11,7 @@ import numpy as np
 from napari_hrsr.axes import SPATIAL
 from napari_hrsr.errors import InputError
 from napari_hrsr.layers import labelled_axes, layer_source
+from napari_hrsr.models.chaining import chain_steps
 from napari_hrsr.models.spec import ModelSpec
 
 
@@ -149,17 +150,21 @@ def is_image(layer: Any) -> bool:
 def model_facts(spec: ModelSpec) -> str:
     """Say in a few lines what a model is."""
     lines = [f"Factor {' x '.join(map(str, spec.scale))}"]
-    if spec.weights is None:
+    if spec.parts:
+        lines.append(f"One run: {', then '.join(chain_steps(spec))}")
+    elif spec.weights is None:
         lines.append("A fixed formula, for comparison")
     elif spec.trained_on:
         lines.append(f"Trained on: {spec.trained_on}")
     if spec.gains:
         mean = sum(spec.gains.values()) / len(spec.gains)
-        lines.append(f"Measured gain over cubic: {mean:+.1f} dB")
+        over = "cubic" if max(spec.scale) > 1 else "the image as it is"
+        lines.append(f"Measured gain over {over}: {mean:+.1f} dB")
     if spec.caution:
         lines.append(spec.caution)
-    return "\n".join(_wrap(line) for line in lines)
+    return "\n".join(wrapped(line) for line in lines)
 
 
-def _wrap(text: str, width: int = 40) -> str:
+def wrapped(text: str, width: int = 40) -> str:
+    """Break a text into lines that fit the dock."""
     return "\n".join(textwrap.wrap(text, width))

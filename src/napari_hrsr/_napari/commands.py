@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 
 def upscale_active_layer(viewer: napari.Viewer) -> None:
     """Upscale the active image layer with the default model, in the matching widget."""
+    _run_on_active(viewer, "Upscale")
+
+
+def denoise_active_layer(viewer: napari.Viewer) -> None:
+    """Denoise the active image layer with the model that ships, in the matching widget."""
+    _run_on_active(viewer, "Denoise")
+
+
+def _run_on_active(viewer: napari.Viewer, task: str) -> None:
     from napari_hrsr.layers import labelled_axes
 
     layer = viewer.layers.selection.active
@@ -22,6 +31,7 @@ def upscale_active_layer(viewer: napari.Viewer) -> None:
     volume = layer.ndim >= 3 if names is None else "Z" in names
     title = "Super-resolution (3D)" if volume else "Super-resolution (2D)"
     _, widget = viewer.window.add_plugin_dock_widget("napari-hrsr", title)
+    widget.task.value = task
     widget.layer.value = layer
     widget.run()
 

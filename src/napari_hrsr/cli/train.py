@@ -32,6 +32,12 @@ def train(
         typer.Option(metavar="RUN", help="Go on with a run that was stopped or killed."),
     ] = None,
     name: options.Name = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="upscale, or denoise or deblur, which keep the size (factor 1 on all axes)."
+        ),
+    ] = None,
     scale: Annotated[
         Any,
         typer.Option(
@@ -87,6 +93,7 @@ def train(
             leave_out=tuple(leave_out or ()),
             config=config,
             name=name,
+            task=task,
             scale=scale,
             network=network,
             steps=steps,

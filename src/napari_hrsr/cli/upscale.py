@@ -88,6 +88,13 @@ def upscale(
     model: Annotated[
         str | None, typer.Option(help="Name from 'napari-hrsr models', or a file.")
     ] = None,
+    then: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL",
+            help="A model that goes on with the result, in the same run; may be repeated.",
+        ),
+    ] = None,
     axes: Annotated[
         str | None,
         typer.Option(help="One letter per axis, for example TCZYX, where the file does not say."),
@@ -162,9 +169,12 @@ def upscale(
                 "--psf-sigma and --sampling say what --consistent holds the result to: give it too"
             )
             raise InputError(msg)
+        if then and model is None:
+            msg = "--then goes on with what --model made: give --model too"
+            raise InputError(msg)
         instrument = Instrument(psf_sigma or (), sampling.value if sampling else "area")
         settings = Settings(
-            model=model,
+            model=[model, *then] if model and then else model,
             axes=axes,
             tile=tile,
             device=device,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from napari_hrsr.errors import InputError, ModelError
+from napari_hrsr.evaluation.calibration import weights_of
 from napari_hrsr.evaluation.evaluating import IN_MEMORY
 from napari_hrsr.evaluation.subject import Part, Subject
 from napari_hrsr.evaluation.uncertainty import Uncertainty, measure_uncertainty
@@ -96,8 +97,9 @@ def _recorded_model(record: dict[str, Any] | None) -> Upscaler:
         msg = f"the result was made by another task ({record['task']}), whose model is its own"
         raise ModelError(msg)
     model = load_model(record["model"])
-    weights = model.spec.weights
-    if (weights.sha256 if weights else None) != record.get("weights_sha256"):
+    parts = record.get("chain") or [record]
+    recorded = tuple(part.get("weights_sha256") or "" for part in parts)
+    if weights_of(model.spec.parts or (model.spec,)) != recorded:
         msg = f"the weights of model {record['model']!r} are not those that made the result"
         raise ModelError(msg)
     return model

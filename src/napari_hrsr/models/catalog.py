@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_hrsr.errors import ModelError
+from napari_hrsr.models.chaining import JOINT, chain_spec
 from napari_hrsr.models.spec import ModelSpec, spec_from_dict
 from napari_hrsr.models.user_models import chosen_default, user_models
 
@@ -69,12 +70,17 @@ def list_models(*, ndim: int | None = None, task: str | None = None) -> list[Mod
 
 
 def find_spec(name: str) -> ModelSpec:
-    """Find a model by its name.
+    """Find a model by its name, or a chain by the names of its models with ``+`` between.
+
+    Parameters
+    ----------
+    name : str
+        For example ``"general-2d-x2"`` or ``"denoise-2d+general-2d-x2"``.
 
     Raises
     ------
     ModelError
-        If there is none of that name.
+        If there is none of that name, or the models of a chain do not fit together.
     """
     for spec in (*_shipped(), *user_models(), *_installed()):
         if spec.name == name:
@@ -83,6 +89,8 @@ def find_spec(name: str) -> ModelSpec:
     if match:
         factor = tuple(int(k) for k in match[2].split("x"))
         return interpolation_spec(match[1], factor)
+    if JOINT in name and all(name.split(JOINT)):
+        return chain_spec([find_spec(part) for part in name.split(JOINT)])
     known = ", ".join(spec.name for spec in list_models())
     msg = f"there is no model {name!r}. Installed: {known}"
     raise ModelError(msg)

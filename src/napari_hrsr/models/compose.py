@@ -7,13 +7,13 @@ the difference: scales multiply, halos add up.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
 
 from napari_hrsr.errors import CancelledError, ModelError
+from napari_hrsr.models.chaining import chain_spec
 from napari_hrsr.models.spec import ModelSpec, Upscaler
 
 Wanted = Sequence[tuple[int, int]]
@@ -37,15 +37,32 @@ class Chain(_Composed):
     """One model after another, without storing what lies between."""
 
     def forward(self, batch: Tensor, *, noise: Tensor | None = None) -> Tensor:
-        """Run the chain; see `Upscaler`. Only the first model is told of the noise."""
-        previous = self.spec.value_range
+        """Run the chain; see `Upscaler`. The first model that takes the noise is told of it."""
+        first_range = previous = self.spec.value_range
         for model in self.models:
             batch = _change_range(batch, previous, model.spec.value_range)
-            if model.spec.noise_input and noise is None:
-                noise = batch.new_zeros((1,) * batch.ndim)
-            batch = model(batch, noise=noise if model.spec.noise_input else None)
-            previous, noise = model.spec.value_range, None
+            told = None
+            if model.spec.noise_input:
+                told = batch.new_zeros((1,) * batch.ndim) if noise is None else noise
+                told = told * _gain(first_range, model.spec.value_range)
+                noise = None
+            batch = model(batch, noise=told)
+            previous = model.spec.value_range
         return _change_range(batch, previous, self.spec.value_range)
+
+
+class EachChannel(_Composed):
+    """A model of one channel on the channels of an image, one by one."""
+
+    def forward(self, batch: Tensor, *, noise: Tensor | None = None) -> Tensor:
+        """Run the model on each channel; see `Upscaler`."""
+        n, channels = batch.shape[:2]
+        if noise is not None:
+            noise = noise.reshape(-1, *(1,) * (batch.ndim - 1)).expand(n, *(1,) * (batch.ndim - 1))
+            noise = noise.repeat_interleave(channels, 0)
+        single = batch.reshape(n * channels, 1, *batch.shape[2:])
+        result: Tensor = self.models[0](single, noise=noise)
+        return result.reshape(n, channels, *result.shape[2:])
 
 
 class SelfEnsemble(_Composed):
@@ -234,64 +251,37 @@ def chain(*models: Upscaler) -> Upscaler:
     Parameters
     ----------
     *models : Upscaler
-        At least one, all with the same number of spatial axes and channels.
+        At least one, all with the same number of spatial axes. One that takes
+        one channel is given those of the others one by one.
 
     Returns
     -------
     Upscaler
-        Its factor is the product of theirs. Its halo is the first one's plus
-        each later one's, counted in source pixels.
+        See `napari_hrsr.models.chaining.chain_spec`. The noise is told to the
+        first model that takes it; for those after it there is none left.
 
     Raises
     ------
     ModelError
         If they do not fit together.
     """
-    specs = [model.spec for model in models]
-    if not specs:
-        msg = "a chain needs at least one model"
-        raise ModelError(msg)
-    first = specs[0]
-    if any((s.ndim, s.channels) != (first.ndim, first.channels) for s in specs):
-        msg = "the models of a chain must have the same number of axes and of channels"
-        raise ModelError(msg)
-    scale = [1] * first.ndim
-    halo: list[int] | None = [0] * first.ndim
-    multiple, minimum = [1] * first.ndim, [1] * first.ndim
-    for spec in specs:
-        for axis, k in enumerate(scale):
-            # The model's input is k times finer than the chain's.
-            multiple[axis] = math.lcm(
-                multiple[axis], spec.multiple[axis] // math.gcd(spec.multiple[axis], k)
-            )
-            minimum[axis] = max(minimum[axis], math.ceil(spec.minimum[axis] / k))
-        if halo is None or spec.halo is None:
-            halo = None
-        else:
-            halo = [h + math.ceil(m / k) for h, m, k in zip(halo, spec.halo, scale, strict=True)]
-        scale = [k * s for k, s in zip(scale, spec.scale, strict=True)]
-    # Interpolation takes values as they are, so it follows those that do not.
-    lead = next((s for s in specs if s.normalisation != "none"), first)
-    spec = replace(
-        first,
-        name="+".join(s.name for s in specs),
-        title=", then ".join(s.title for s in specs),
-        task=specs[-1].task,
-        architecture="chain",
-        arguments={"features": max(_features(s) for s in specs)},
-        scale=tuple(scale),
-        halo=None if halo is None else tuple(halo),
-        multiple=tuple(multiple),
-        minimum=tuple(minimum),
-        value_range=lead.value_range,
-        normalisation=lead.normalisation,
-        dtypes=tuple(d for d in first.dtypes if all(d in s.dtypes for s in specs)),
-        noise_input=first.noise_input,
-        weights=None,
-        gains={},
-        caution=next((s.caution for s in specs if s.caution), ""),
-    )
-    return Chain(models, spec)
+    taken = [part for model in models for part in _parts(model)]
+    spec = chain_spec([model.spec for model in taken])
+    return Chain([_each_channel(model, spec.channels) for model in taken], spec)
+
+
+def _parts(model: Upscaler) -> Sequence[Upscaler]:
+    """Return the models of a chain as they were given to it; else the model itself."""
+    if not isinstance(model, Chain):
+        return [model]
+    return [m.models[0] if isinstance(m, EachChannel) else m for m in model.models]
+
+
+def _each_channel(model: Upscaler, channels: int) -> Upscaler:
+    spec = model.spec
+    if spec.channels == channels:
+        return model
+    return EachChannel([model], replace(spec, channels=channels))
 
 
 def self_ensemble(model: Upscaler) -> Upscaler:
@@ -341,6 +331,8 @@ def on_grey(model: Upscaler) -> Upscaler:
     spec = model.spec
     if spec.channels == 1:
         return model
+    if isinstance(model, Chain):
+        return chain(*(on_grey(part) for part in _parts(model)))
     return OnGrey([model], replace(spec, channels=1))
 
 
@@ -438,8 +430,11 @@ def turned(model: Upscaler, axis: int) -> Upscaler:
 def _change_range(batch: Tensor, old: tuple[float, float], new: tuple[float, float]) -> Tensor:
     if old == new:
         return batch
-    gain = (new[1] - new[0]) / (old[1] - old[0])
-    return (batch - old[0]) * gain + new[0]
+    return (batch - old[0]) * _gain(old, new) + new[0]
+
+
+def _gain(old: tuple[float, float], new: tuple[float, float]) -> float:
+    return (new[1] - new[0]) / (old[1] - old[0])
 
 
 def swaps_axes(spec: ModelSpec) -> bool:
@@ -469,11 +464,6 @@ def mirrored_views(spec: ModelSpec) -> Iterator[tuple[tuple[int, ...], bool]]:
             yield flips, False
             if swaps_axes(spec):
                 yield flips, True
-
-
-def _features(spec: ModelSpec) -> int:
-    features = spec.arguments.get("features", 0)
-    return features if isinstance(features, int) else 0
 
 
 __all__ = ["average_planes", "chain", "plane_difference", "run_wanted", "self_ensemble", "turned"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from napari_hrsr.devices import resolve_device
 from napari_hrsr.errors import ModelError, ModelFileError
 from napari_hrsr.models.catalog import LARGEST_FACTOR, WEIGHTS_FOLDER, find_spec
+from napari_hrsr.models.compose import chain
 from napari_hrsr.models.foreign.containers import read_tensors
 from napari_hrsr.models.foreign.loading import SUFFIXES, load_published
 from napari_hrsr.models.foreign.published import ARCHITECTURE, build_published, with_facts
@@ -24,6 +26,10 @@ from napari_hrsr.models.quantised import restore
 from napari_hrsr.models.spec import ModelSpec, Upscaler, Weights
 
 _LARGEST_ARGUMENT = 1024
+
+ModelChoice = str | Path | Upscaler | Sequence[str | Path | Upscaler]
+"""A model, or several that run one after another."""
+
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -55,7 +61,8 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
     Parameters
     ----------
     name_or_path : str or Path
-        A name that `list_models` knows, or the path of a file: a
+        A name that `list_models` knows, such names with ``+`` between for a
+        chain of models, or the path of a file: a
         ``.safetensors`` file that napari-hrsr wrote, or a network that others
         published as ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt``.
     device : str
@@ -83,6 +90,8 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
         spec = _spec_in_file(path, content)
     else:
         spec = find_spec(text)
+        if spec.parts:
+            return chain(*(load_model(part.name, device=device) for part in spec.parts))
         content = b"" if spec.weights is None else _read_weights(spec.weights)
     if spec.architecture == ARCHITECTURE:
         name = spec.weights.file if spec.weights else spec.name
@@ -97,6 +106,37 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
         _fill(network, spec.weights.file, content)
     model = NetworkUpscaler(network, spec).eval().requires_grad_(False)
     return model.to(resolve_device(device))
+
+
+def load_chain(models: ModelChoice, *, device: str = "cpu") -> Upscaler:
+    """Load a model, or several as one that runs them one after another.
+
+    Parameters
+    ----------
+    models : str, Path, Upscaler, or a sequence of them
+        As `load_model` takes them, or loaded already.
+    device : str
+        As for `load_model`.
+
+    Returns
+    -------
+    Upscaler
+        Of several models their chain; see `napari_hrsr.models.compose.chain`.
+
+    Raises
+    ------
+    ModelError
+        If there is no such model, or they do not fit together.
+    """
+    if isinstance(models, Upscaler):
+        return models
+    if isinstance(models, str | Path):
+        return load_model(models, device=device)
+    if not isinstance(models, Sequence):
+        msg = f"a model is a name, a file, an Upscaler, or a list of them, got {models!r}"
+        raise ModelError(msg)
+    loaded = [load_chain(model, device=device) for model in models]
+    return loaded[0] if len(loaded) == 1 else chain(*loaded)
 
 
 def _read_weights(weights: Weights) -> bytes:

@@ -96,6 +96,8 @@ class ModelSpec:
     caution : str
         What must be said of every result, for example that it is not for
         measurement; empty for nothing.
+    parts : tuple of ModelSpec
+        The models of a chain, the first one first; empty for any other model.
     """
 
     name: str
@@ -122,6 +124,7 @@ class ModelSpec:
     trained_on: str = ""
     gains: Mapping[str, float] = field(default_factory=dict)
     caution: str = ""
+    parts: tuple[ModelSpec, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.multiple:
@@ -144,6 +147,9 @@ def spec_to_dict(spec: ModelSpec) -> dict[str, Any]:
     facts["arguments"] = dict(spec.arguments)
     facts["gains"] = dict(spec.gains)
     facts["weights"] = None if spec.weights is None else asdict(spec.weights)
+    facts["parts"] = tuple(spec_to_dict(part) for part in spec.parts)
+    if not spec.parts:
+        del facts["parts"]
     return {k: list(v) if isinstance(v, tuple) else v for k, v in facts.items()}
 
 
@@ -163,6 +169,7 @@ def spec_from_dict(facts: Mapping[str, Any]) -> ModelSpec:
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in facts.items()}
     if values.get("weights") is not None:
         values["weights"] = Weights(**values["weights"])
+    values["parts"] = tuple(spec_from_dict(part) for part in values.get("parts", ()))
     arguments = values.get("arguments", {})
     values["arguments"] = {k: tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
     try:

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 from napari_hrsr.errors import InputError
 from napari_hrsr.models.catalog import LARGEST_FACTOR
 from napari_hrsr.training.degrade import Degradations
+from napari_hrsr.training.tasks import TASK_DEGRADATIONS, Task
 
 Optimiser = Literal["adamw", "adam"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -250,6 +251,10 @@ class TrainingConfig:
 
     Attributes
     ----------
+    task : str
+        ``"upscale"``, ``"denoise"``, ``"deblur"`` or ``"enhance"``; ``"auto"``
+        follows from the factor and the way of training. Denoising and deblurring
+        keep the size: their factor is 1.
     scale : tuple of int
         Factor per spatial axis, in array order; its length is the number of spatial axes.
     channels : int
@@ -290,6 +295,7 @@ class TrainingConfig:
         Threads of torch on a CPU; 0 chooses.
     """
 
+    task: Task = "auto"
     scale: tuple[int, ...] = (2, 2)
     channels: int = 1
     steps: int = 0
@@ -321,6 +327,11 @@ class TrainingConfig:
             raise InputError(msg)
         fits = len(self.scale) in (2, 3) and all(1 <= k <= LARGEST_FACTOR for k in self.scale)
         require(fits, "scale", f"2 or 3 factors from 1 to {LARGEST_FACTOR}", self.scale)
+        require(self.task in get_args(Task), "task", " or ".join(get_args(Task)), self.task)
+        if self.task in TASK_DEGRADATIONS:
+            require(max(self.scale) == 1, "scale", f"1 on all axes to {self.task}", self.scale)
+        require(self.task != "upscale" or max(self.scale) > 1, "scale",
+                 "above 1 on some axis to upscale", self.scale)  # fmt: skip
         require(self.channels in (1, 3), "channels", "1 or 3", self.channels)
         require(math.isfinite(self.minutes) and self.minutes >= 0, "minutes", "0 or more",
                  self.minutes)  # fmt: skip
@@ -330,6 +341,9 @@ class TrainingConfig:
             require(getattr(self, name) >= 0, name, "0 or more", getattr(self, name))
         require(self.refresh >= 1, "refresh", "1 or more", self.refresh)
         defaults = {2: (5, 32, 160, 448), 3: (4, 12, 60, 96)}[len(self.scale)]
+        if max(self.scale) == 1:
+            # A patch has no finer side: it is larger for what it costs.
+            defaults = {2: (5, 40, 160, 448), 3: (2, 20, 60, 96)}[len(self.scale)]
         for name, value in zip(("batch", "patch", "pairs", "largest"), defaults, strict=True):
             if getattr(self, name) == 0:
                 object.__setattr__(self, name, value)

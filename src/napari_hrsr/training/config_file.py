@@ -13,6 +13,7 @@ import tomli_w
 
 from napari_hrsr.errors import InputError
 from napari_hrsr.training.config import TrainingConfig, require
+from napari_hrsr.training.tasks import TASK_DEGRADATIONS
 
 
 def read_config(path: str | Path) -> TrainingConfig:
@@ -76,11 +77,16 @@ def config_to_dict(config: Any) -> dict[str, Any]:
 def config_from_dict(values: Mapping[str, Any]) -> TrainingConfig:
     """Rebuild settings from `config_to_dict`'s plain values.
 
+    A task that restores images has degradations of its own, where none are given.
+
     Raises
     ------
     InputError
         If a setting is unknown or makes no sense.
     """
+    degradations = TASK_DEGRADATIONS.get(str(values.get("task")))
+    if degradations is not None and "degradation" not in values:
+        values = {**values, "degradation": degradations.to_dict()}
     return _build(TrainingConfig, values, "")  # type: ignore[no-any-return]
 
 

@@ -37,6 +37,7 @@ from napari_hrsr.training.collection import (
 from napari_hrsr.training.config import DataSettings, TrainingConfig
 from napari_hrsr.training.pairs import PairCollection, open_pairs, split_pairs
 from napari_hrsr.training.split import find_split_folders, split_collection
+from napari_hrsr.training.tasks import resolved_task
 from napari_hrsr.training.teacher import teacher_seconds
 from napari_hrsr.training.validation import ValidationImage, validation_images
 from napari_hrsr.training.warm_start import start_from_model
@@ -251,7 +252,7 @@ def build(config: TrainingConfig) -> tuple[nn.Module, ModelSpec]:
     return network, ModelSpec(
         name=settings.name,
         title=settings.title or settings.name,
-        task="upscale" if max(config.scale) > 1 else "denoise",
+        task=resolved_task(config.task, config.scale, adversarial=config.adversary is not None),
         architecture=architecture,
         arguments=arguments,
         ndim=2 if config.ndim == 2 else 3,

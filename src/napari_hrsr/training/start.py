@@ -15,8 +15,10 @@ from napari_hrsr.models.user_models import install_model
 from napari_hrsr.training.collection import ArrayItem
 from napari_hrsr.training.config import AdversarySettings, TrainingConfig
 from napari_hrsr.training.config_file import config_from_dict, config_to_dict, read_config
+from napari_hrsr.training.degrade import Degradations
 from napari_hrsr.training.events import Report
 from napari_hrsr.training.fit import resume_training, run_training
+from napari_hrsr.training.tasks import TASK_DEGRADATIONS
 
 RUNS = Path("hrsr-runs")
 """Folder, in the current one, of the runs whose folder is not named."""
@@ -41,6 +43,9 @@ class Choices:
         Settings to begin with.
     name, network, start_from : str or None
         See `ModelSettings`.
+    task : str or None
+        See `TrainingConfig`; one that restores keeps the size, and brings its
+        own degradations where the settings have none.
     scale : tuple of int or None
         And all others: see `TrainingConfig`.
     adversarial : bool
@@ -59,6 +64,7 @@ class Choices:
     name: str | None = None
     network: str | None = None
     start_from: str | None = None
+    task: str | None = None
     scale: tuple[int, ...] | None = None
     channels: int | None = None
     steps: int | None = None
@@ -73,7 +79,7 @@ class Choices:
 
 _PATHS = ("images", "coarse", "validation", "unpaired")
 _MODEL = ("name", "network", "start_from")
-_RUN = ("scale", "channels", "steps", "minutes", "seed", "device", "devices")
+_RUN = ("task", "scale", "channels", "steps", "minutes", "seed", "device", "devices")
 
 
 def configure(choices: Choices) -> TrainingConfig:
@@ -110,6 +116,11 @@ def configure(choices: Choices) -> TrainingConfig:
     for name in _RUN:
         if said[name] is not None:
             values[name] = said[name]
+    if said["task"] in TASK_DEGRADATIONS:
+        if said["scale"] is None:
+            values["scale"] = [1] * len(values["scale"])
+        if values["degradation"] == config_to_dict(Degradations()):
+            del values["degradation"]
     if tuple(values["scale"]) != config.scale:
         # What was chosen for another number of axes is chosen anew.
         for name in ("batch", "patch", "pairs", "largest", "transpose_axes"):
@@ -252,6 +263,7 @@ def _free_folder(name: str) -> Path:
 def train(
     images: Any = (),
     *,
+    task: str | None = None,
     scale: int | Sequence[int] | None = None,
     coarse: Any = (),
     unpaired: Any = (),
@@ -279,6 +291,9 @@ def train(
     images : path, array, or a list of them
         Sharp images: files (TIFF, OME-Zarr, NIfTI, PNG, JPEG), folders, or
         arrays (Y, X) or (Z, Y, X) of any real type; dask and zarr stay lazy.
+    task : str, optional
+        ``"denoise"`` or ``"deblur"`` for a network that keeps the size;
+        ``"upscale"`` by default.
     scale : int or sequence of int, optional
         Factor of all axes of a plane, or of each axis, (Z), Y, X. By default 2 x 2.
     coarse : path or list of paths
@@ -353,6 +368,7 @@ def train(
         name=name,
         network=network,
         start_from=None if start_from is None else str(start_from),
+        task=task,
         scale=None if scale is None else tuple(scale),
         channels=channels,
         steps=steps,
