@@ -5,7 +5,8 @@
 
 RUNS holds one run folder for each model, made by
 ``napari-hrsr train --config recipes/MODEL.toml --out RUNS/MODEL``; RESULTS is
-what ``benchmarks/default_models.py`` wrote; DATA holds SOURCES.md with one
+what ``benchmarks/default_models.py`` wrote (``benchmarks/restoration.py`` for
+models that keep the size); DATA holds SOURCES.md with one
 section for each training image. Models without a run stay as they are.
 """
 
@@ -35,6 +36,9 @@ ORDER = (
     "colour-2d-x2",
     "general-3d-x2",
     "slices-3d-4x1x1",
+    "denoise-2d",
+    "denoise-3d",
+    "deblur-2d",
 )
 """In which people choose from them."""
 
@@ -55,6 +59,26 @@ LIMITS = """\
 """
 
 
+RESTORED_LIMITS = """\
+- The network restores what is likely from images like those listed below; it
+  does not measure. Faint detail that the noise hides can be lost, and noise can
+  be taken for detail. Do not measure noise, texture or intensities of single
+  pixels on a result.
+- Noise was made as photon noise and Gaussian noise, independent in every pixel.
+  Correlated noise (after binning by software, filtering, compression or
+  reconstruction) was not trained for.
+- The network is told one noise level for the whole image.
+"""
+
+
+def restored_gains(rows: list[dict[str, object]]) -> dict[str, float]:
+    """Return the gain over the measured image for each formation, averaged over images."""
+    cells: dict[str, list[float]] = defaultdict(list)
+    for row in rows:
+        cells[str(row["formation"])].append(float(row["network"]) - float(row["measured"]))  # type: ignore[arg-type]
+    return {formation: round(float(np.mean(gains)), 2) for formation, gains in cells.items()}
+
+
 def mean_gains(rows: list[dict[str, object]]) -> dict[str, float]:
     """Return the gain of the network for each formation, averaged over modalities."""
     cells: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -71,8 +95,14 @@ def publish(run: Path, results: Path, out: Path, trained_on: str) -> ModelSpec:
     with safe_open(run / "model.safetensors", "numpy") as file:
         spec = spec_from_dict(json.loads(file.metadata()["napari_hrsr"]))
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    rows = json.loads((results / f"{spec.name}.json").read_text())
-    spec = replace(spec, gains=mean_gains(rows), trained_on=trained_on)
+    if max(spec.scale) == 1:
+        gains = restored_gains(json.loads((results / "restoration.json").read_text())[spec.name])
+        # The recipe knows the task; so it does the title.
+        config = read_config(recipe_of(spec))
+        spec = replace(spec, task=config.task, title=config.model.title)
+    else:
+        gains = mean_gains(json.loads((results / f"{spec.name}.json").read_text()))
+    spec = replace(spec, gains=gains, trained_on=trained_on)
     path = out / f"{spec.name}.safetensors"
     save_file(state, path, metadata={"napari_hrsr": json.dumps(spec_to_dict(spec))})
     path.chmod(0o644)
@@ -117,17 +147,16 @@ def card(spec: ModelSpec, run: Path, results: Path, sources: str, note: str) -> 
     """Return the text of a card."""
     assert spec.weights is not None
     config = read_config(run / "config.toml")
-    recipe = Path(__file__).resolve().parents[1] / "recipes" / f"{spec.name}.toml"
-    tables = (results / f"{spec.name}.md").read_text().replace("## ", "### ").rstrip()
+    recipe = recipe_of(spec)
     halo = "unbounded" if spec.halo is None else f"{tuple(spec.halo)} source pixels"
     colours = "three colours" if spec.channels == 3 else "one channel"
+    beneath = "cubic interpolation" if max(spec.scale) > 1 else "the image itself"
     lines = [
         f"# {spec.name}",
         "",
         f"{spec.title}. Licence of the weights: {spec.licence}.",
         "",
-        f"- Network: `{spec.architecture}` on top of cubic interpolation; halo {halo}; "
-        f"{spec.citation}.",
+        f"- Network: `{spec.architecture}` on top of {beneath}; halo {halo}; {spec.citation}.",
         f"- Input: {colours}, 0.1 % and 99.9 % percentiles of the image mapped to 0 and 1 "
         "(not clipped), and the standard deviation of its noise in the same units.",
         f"- File: `{spec.weights.file}`, {spec.weights.size} bytes, half precision, "
@@ -142,6 +171,23 @@ def card(spec: ModelSpec, run: Path, results: Path, sources: str, note: str) -> 
         recipe.read_text().rstrip(),
         "```",
         "",
+        *(
+            restored(spec, results, config)
+            if max(spec.scale) == 1
+            else upscaled(spec, results, note)
+        ),
+        "## Images seen in training",
+        "",
+        *attribution(sources, used_files(config)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def upscaled(spec: ModelSpec, results: Path, note: str) -> list[str]:
+    """Return what was measured of a model that upscales, and its limits."""
+    tables = (results / f"{spec.name}.md").read_text().replace("## ", "### ").rstrip()
+    return [
         "## Measured gain",
         "",
         "Over cubic interpolation (Keys, a = -0.5), in decibels, on whole sources left out of "
@@ -161,12 +207,34 @@ def card(spec: ModelSpec, run: Path, results: Path, sources: str, note: str) -> 
         "## Limits",
         "",
         LIMITS,
-        "## Images seen in training",
-        "",
-        *attribution(sources, used_files(config)),
-        "",
     ]
-    return "\n".join(lines)
+
+
+def restored(spec: ModelSpec, results: Path, config: TrainingConfig) -> list[str]:
+    """Return what was measured of a model that keeps the size, and its limits."""
+    parts = (results / "restoration.md").read_text().split("\n## ")
+    [part] = [p for p in parts if p.partition("\n")[0] == spec.name]
+    sources = ", ".join(config.data.leave_out).replace("*", "")
+    return [
+        "## Measured gain",
+        "",
+        "Peak signal-to-noise ratio in decibels on whole sources that these very weights have "
+        f"not seen ({sources}): they were left out of the training. The network is given the "
+        "measured image alone and estimates its noise; the settings of the other methods are the "
+        "best for each image, found with the truth. Made by "
+        f"`python benchmarks/restoration.py --only {spec.name} --data DATA --out RESULTS`.",
+        "",
+        part.partition("\n")[2].strip(),
+        "",
+        "## Limits",
+        "",
+        RESTORED_LIMITS,
+    ]
+
+
+def recipe_of(spec: ModelSpec) -> Path:
+    """Return the file of settings that a model was trained with."""
+    return Path(__file__).resolve().parents[1] / "recipes" / f"{spec.name}.toml"
 
 
 def planted(results: Path, spec: ModelSpec) -> str:
