@@ -43,8 +43,9 @@ def describe_model(spec: ModelSpec) -> Iterator[tuple[str, str]]:
         yield "trained on", spec.trained_on
     if spec.citation:
         yield "source", spec.citation
+    over = "cubic interpolation" if max(spec.scale) > 1 else "the image as it is"
     for kind, gain in spec.gains.items():
-        yield f"gain, {kind}", f"{gain:+.2f} dB over cubic interpolation"
+        yield f"gain, {kind}", f"{gain:+.2f} dB over {over}"
     if not spec.gains and spec.weights is not None:
         yield "gain", "not measured"
     if spec.caution:

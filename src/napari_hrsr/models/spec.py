@@ -91,7 +91,8 @@ class ModelSpec:
     trained_on : str
         What the model has seen.
     gains : Mapping of str to float
-        Measured gain over cubic interpolation in decibels, by kind of
+        Measured gain over cubic interpolation (where the size is kept, over
+        the image as it is) in decibels, by kind of
         low-resolution image, on sources that were not trained on.
     caution : str
         What must be said of every result, for example that it is not for
