@@ -18,6 +18,7 @@ from napari_hrsr.intensity import measure_intensity
 from napari_hrsr.jobs import plan_job, start_job
 from napari_hrsr.models.compose import average_planes
 from napari_hrsr.running import Runner
+from napari_hrsr.watching import Watched
 
 CPU = Placement(torch.device("cpu"))
 
@@ -153,9 +154,37 @@ def test_a_result_that_is_not_finite_is_refused(value: float) -> None:
         run(image_of(20, 20), Wrong(spoil), 32)
 
 
-def test_an_overflow_in_half_precision_names_the_remedy() -> None:
-    with pytest.raises(ComputeError, match="choose precision float32"):
-        run(image_of(20, 20), Wrong(lambda x: x * 1e4), 32, precision="float16")
+@pytest.mark.parametrize(
+    ("spoil", "precision"),
+    [(lambda x: x * 1e5 / 1e5, "float16"), (lambda x: x * 1e-9 * 1e9, "float16"),
+     (lambda x: x + 4096 - 4096, "bfloat16")],
+    ids=["overflow", "underflow", "rounded away"],
+)  # fmt: skip
+def test_what_half_precision_does_not_hold_is_computed_in_float32(
+    spoil: Any, precision: str
+) -> None:
+    image = image_of(20, 24)
+    image[:, :8] *= 1e-3
+    job = plan_job(image, Wrong(spoil), tile=8, device="cpu", precision=precision)
+    out = np.zeros(job.shape, job.dtype)
+    records = list(start_job(job, out, measure_intensity(image, job.axes)))
+    assert_allclose(out, run(image, Wrong(spoil), 8), rtol=1e-2, atol=1)
+    assert records[-1].precision == "float32"
+    seen = Watched(job)
+    for record in records:
+        seen(record)
+    described = seen.added_to({"precision": precision})
+    assert described["precision"] == "float32"
+    assert precision in described["precision_note"]
+    assert "float32" in seen.told()
+
+
+def test_a_constant_tile_is_no_failure_of_half_precision() -> None:
+    image = np.full((20, 20), 7, np.float32)
+    job = plan_job(image, ShuffleNet((2, 2)), tile=8, device="cpu", precision="bfloat16")
+    out = np.zeros(job.shape, job.dtype)
+    records = list(start_job(job, out, measure_intensity(image, job.axes)))
+    assert {record.precision for record in records} == {"bfloat16"}
 
 
 class Immovable(ShuffleNet):

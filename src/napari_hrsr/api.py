@@ -24,6 +24,7 @@ from napari_hrsr.models.load import ModelChoice
 from napari_hrsr.pixels import check_source
 from napari_hrsr.projection_weight import settle_projection
 from napari_hrsr.upscaling import TileDone
+from napari_hrsr.watching import Watched
 
 Progress = Callable[[int, int], None]
 Cancelled = threading.Event | Callable[[], bool]
@@ -218,7 +219,10 @@ def _run(
         measured = settle_intensity(job, intensity, noise, cancelled=stop)
         job = settle_projection(job, measured, cancelled=stop)
         record = describe_job(job, measured, source_name=name)
-        drain(start_job(job, target, measured, cancelled=stop), job.total, report)
+        seen = Watched(job)
+        tiles = start_job(job, target, measured, cancelled=stop)
+        drain(seen.through(tiles), job.total, report)
+        record = seen.added_to(record)
         return finish(record, stop), record
 
 

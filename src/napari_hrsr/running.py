@@ -7,8 +7,10 @@ No torch context outlives a call: a generator that yielded inside
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import cast
 
 import numpy as np
@@ -22,6 +24,8 @@ from napari_hrsr.memory import is_out_of_memory, release_memory
 from napari_hrsr.models.compose import run_wanted
 from napari_hrsr.models.spec import Upscaler
 
+logger = logging.getLogger(__name__)
+
 SHORTEST_BODY = 4
 """A body is not split below this many pixels on its longest axis."""
 
@@ -29,8 +33,15 @@ Body = tuple[tuple[int, int], ...]
 """First and one past the last pixel of a body, within its tile, per spatial axis."""
 
 
+class _UnsoundError(Exception):
+    """Half precision did not hold what a network computes; the text says how that showed."""
+
+
 class Runner:
     """A private, prepared copy of a model that survives running out of memory.
+
+    Where half precision gives NaN, infinite values or one value all over, the
+    tile is computed again in float32, and all that follow are computed in it.
 
     Parameters
     ----------
@@ -56,13 +67,14 @@ class Runner:
         self._placement = placement
         self._halo = tuple(halo)
         self._format = memory_format(model.spec.ndim, placement)
-        self._model = model
+        self._original = self._model = model
         self._too_large: float = math.inf
-        if isinstance(model, nn.Module):
-            try:
-                self._model = self._prepare(copy.deepcopy(model))
-            except (RuntimeError, MemoryError) as error:
-                raise self._translated(error, "could not be moved") from error
+        self._copy()
+
+    @property
+    def precision(self) -> str:
+        """What it computes in now, ``"float32"`` or as it was asked for."""
+        return str(self._placement.dtype).removeprefix("torch.")
 
     def run(
         self, images: NDArray[np.float32], noise: NDArray[np.float32], bodies: Sequence[Body]
@@ -151,6 +163,8 @@ class Runner:
         try:
             with torch.inference_mode(), float32_means_float32():
                 return self._forward(images, noise, bodies)
+        except _UnsoundError as error:
+            logger.info("model %r in %s: %s", self.spec.name, self.precision, error)
         except HrsrError:
             raise
         except Exception as error:
@@ -158,14 +172,35 @@ class Runner:
                 return None
             shape = " x ".join(map(str, images.shape[2:]))
             raise self._translated(error, f"failed on a tile of {shape} pixels") from error
+        # Only here is the failed call's frame gone, and its memory free.
+        self._placement = replace(self._placement, dtype=torch.float32)
+        self._format = memory_format(self.spec.ndim, self._placement)
+        self._model = self._original
+        release_memory(self._placement.device)
+        self._copy()
+        return self._attempt(images, noise, bodies)
+
+    def _copy(self) -> None:
+        """Make the private copy, unless the model has nothing that could be moved."""
+        if isinstance(self._original, nn.Module):
+            try:
+                self._model = self._prepare(copy.deepcopy(self._original))
+            except (RuntimeError, MemoryError) as error:
+                raise self._translated(error, "could not be moved") from error
 
     def _prepare(self, model: nn.Module) -> Upscaler:
         """Put a private copy where it computes, in the layout that is fastest there."""
         model = model.eval().requires_grad_(False)
         model = model.to(self._placement.device, self._placement.dtype)
+        kept = {
+            weight
+            for part in model.modules()
+            if getattr(part, "keeps_layout", False)
+            for weight in part.parameters()
+        }
         for weight in model.parameters():
             # A model may hold networks of fewer axes, whose weights have another layout.
-            if weight.ndim == 2 + self.spec.ndim:
+            if weight.ndim == 2 + self.spec.ndim and weight not in kept:
                 weight.data = weight.data.contiguous(memory_format=self._format)
         return cast("Upscaler", model)
 
@@ -214,14 +249,25 @@ class Runner:
             )
             raise ComputeError(msg)
         # Least and most show what is not finite, without a copy of the result.
-        if not all(bool(torch.isfinite(value)) for value in upscaled.aminmax()):
-            remedy = (
-                "its weights are damaged"
-                if self._placement.dtype == torch.float32
-                else "choose precision float32"
+        finite = all(bool(torch.isfinite(value)) for value in upscaled.aminmax())
+        if self._placement.dtype != torch.float32:
+            if not finite:
+                msg = "NaN or infinite values"
+                raise _UnsoundError(msg)
+            if bool((_is_constant(upscaled) & ~_is_constant(batch)).any()):
+                msg = "one value all over"
+                raise _UnsoundError(msg)
+        if not finite:
+            msg = (
+                f"model {self.spec.name!r} returned NaN or infinite values: its weights are damaged"
             )
-            msg = f"model {self.spec.name!r} returned NaN or infinite values: {remedy}"
             raise ComputeError(msg)
+
+
+def _is_constant(batch: Tensor) -> Tensor:
+    """Tell which images of a batch have one value all over."""
+    least, most = batch.flatten(1).aminmax(dim=1)
+    return least == most
 
 
 def _hull(bodies: Sequence[Body]) -> Body:

@@ -30,6 +30,7 @@ from napari_hrsr.metadata import ImageMetadata, upscaled_metadata
 from napari_hrsr.projecting import Projections
 from napari_hrsr.projection_weight import settle_projection
 from napari_hrsr.replay import Recipe
+from napari_hrsr.watching import Watched
 
 Report = Callable[[str, int, int], None]
 
@@ -288,9 +289,10 @@ def _run(
         cancelled=cancelled,
     )
     job = settle_projection(job, intensity, known=_known_projections(settings), cancelled=cancelled)
+    seen = Watched(job)
     drain(
-        start_job(job, out, intensity, cancelled=cancelled),
+        seen.through(start_job(job, out, intensity, cancelled=cancelled)),
         job.total,
         functools.partial(report, "Upscaling"),
     )
-    return describe_job(job, intensity, source_name=name)
+    return seen.added_to(describe_job(job, intensity, source_name=name))

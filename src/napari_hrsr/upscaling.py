@@ -58,6 +58,9 @@ class TileDone:
         Of a network whose output depends on the whole image: the largest
         difference between the tiles that were faded into each other here, in
         the image's units. 0 for all others, whose tiles are exact.
+    precision : str
+        What it was computed in; ``"float32"`` where half precision did not hold
+        it.
     """
 
     index: int
@@ -65,6 +68,7 @@ class TileDone:
     total: int
     region: Region
     difference: float = 0.0
+    precision: str = "float32"
 
 
 def upscale_tiles(
@@ -137,10 +141,11 @@ def upscale_tiles(
 
     def record(written: Future[list[tuple[int, Region]]]) -> Iterator[TileDone]:
         for index, region in written.result():
-            apart = differences.pop(index, 0.0)
-            yield TileDone(index, next(done), len(order), region, apart)
+            apart, precise = differences.pop(index, 0.0), precisions.pop(index)
+            yield TileDone(index, next(done), len(order), region, apart, precise)
 
     differences: dict[int, float] = {}
+    precisions: dict[int, str] = {}
 
     try:
         with (
@@ -154,6 +159,7 @@ def upscale_tiles(
                     results = job.run(runner, tiles, faded, differences)
                 except CancelledError:
                     break
+                precisions |= dict.fromkeys((tile.index for tile in tiles), runner.precision)
                 if written is not None:
                     yield from record(written)
                 written = writer.submit(job.write, tiles, results)

@@ -187,7 +187,8 @@ class RunController:
             self._live.settle(finished)
         self._close_live()
         if finished.complete:
-            self._outcome = f"Done in {took}"
+            remark = f"; {finished.remark}" if finished.remark else ""
+            self._outcome = f"Done in {took}{remark}"
         elif finished.kept and not removed:
             self._outcome = "Cancelled; what was done is kept"
         else:

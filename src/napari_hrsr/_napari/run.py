@@ -96,13 +96,28 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """One request has ended; `levels` are the arrays of a result on disk."""
+    """One request has ended.
+
+    Attributes
+    ----------
+    number : int
+        Which one.
+    complete, kept : bool
+        Whether all tiles were computed, and whether the result stays.
+    record : dict
+        How it was made.
+    levels : tuple of array
+        Of a result on disk.
+    remark : str
+        What its tiles showed that a user should know; mostly empty.
+    """
 
     number: int
     complete: bool
     kept: bool
     record: dict[str, Any]
     levels: tuple[Any, ...] = ()
+    remark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +178,7 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
     from napari_hrsr.forward import Instrument
     from napari_hrsr.jobs import describe_job, plan_job, start_job
     from napari_hrsr.projection_weight import settle_projection
+    from napari_hrsr.watching import Watched
 
     held = False if request.held_to is None else Instrument(request.held_to)
     job = plan_job(request.source, axes=request.axes, consistent=held, **request.options)
@@ -186,9 +202,12 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
         _wait(shown, cancel)
         order = nearest_first(job, request.centre)
         done = 0
-        for tile in start_job(job, data, intensity, indices=order, cancelled=cancel.event.is_set):
+        seen = Watched(job)
+        tiles = start_job(job, data, intensity, indices=order, cancelled=cancel.event.is_set)
+        for tile in seen.through(tiles):
             done = tile.done
             yield tile
+        record = seen.added_to(record)
         complete = done == job.total
         kept = complete or (cancel.keep and done > 0)
         if not complete:
@@ -198,7 +217,7 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
             yield Status(number, "Writing the overview levels")
             (result.finish if complete else result.keep)(record)
             levels = open_levels(result.path)
-        yield Finished(number, complete, kept, record, levels)
+        yield Finished(number, complete, kept, record, levels, seen.told())
 
 
 def _wait(shown: threading.Event, cancel: Cancel, most: float = 10.0) -> None:

@@ -7,11 +7,13 @@ that have been checked, never a file.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from napari_hrsr.errors import HrsrError, ModelFileError
 from napari_hrsr.models.foreign.budget import AllocationBudget
@@ -29,6 +31,9 @@ _DENOISERS = frozenset({"DnCNN", "DRUNet", "SCUNet", "FBCNN"})
 _TOLD_THE_NOISE = frozenset({"DRUNet", "FDnCNN"})
 """Networks that take a map of the noise's standard deviation as a last channel."""
 
+_FACES = frozenset({"GFPGAN"})
+"""Networks that take faces of one size, placed in one way."""
+
 _PREFIXES = ("module.", "netG.", "net_g.", "generator.", "model.", "net.", "_orig_mod.")
 
 
@@ -44,6 +49,9 @@ class PublishedNetwork(nn.Module):
     spec : ModelSpec
         What is known of it.
     """
+
+    keeps_layout = True
+    """Some view tensors in ways that only the usual layout in memory allows."""
 
     def __init__(
         self, network: nn.Module, call: Callable[[nn.Module, Tensor], Tensor], spec: ModelSpec
@@ -61,7 +69,7 @@ class PublishedNetwork(nn.Module):
         results = []
         for index in range(len(batch)):
             # Some normalise their input in place.
-            image = batch[index : index + 1].contiguous().clone()
+            image = batch[index : index + 1].clone(memory_format=torch.contiguous_format)
             if self.spec.noise_input:
                 level = image.new_zeros(1) if noise is None else noise.expand(len(batch), 1, 1, 1)
                 level = level.reshape(-1)[min(index, level.numel() - 1)]
@@ -101,7 +109,23 @@ def build_published(name: str, tensors: Mapping[str, Tensor], size: int) -> Publ
     _check_types(name, descriptor.model.state_dict(), tensors)
     spec = _spec(name, descriptor)
     network = descriptor.model.eval().requires_grad_(False).float()
-    return PublishedNetwork(network, descriptor._call_fn, spec)
+    call = descriptor._call_fn
+    if descriptor.size_requirements.square:
+        call = functools.partial(_in_a_square, call, spec.scale)
+    return PublishedNetwork(network, call, spec)
+
+
+def _in_a_square(
+    call: Callable[[nn.Module, Tensor], Tensor],
+    scale: Sequence[int],
+    network: nn.Module,
+    image: Tensor,
+) -> Tensor:
+    """Run a network that takes squares on an image whose last pixels are repeated."""
+    height, width = image.shape[2:]
+    side = max(height, width)
+    padded = functional.pad(image, (0, side - width, 0, side - height), mode="replicate")
+    return call(network, padded)[:, :, : height * scale[0], : width * scale[1]]
 
 
 def _recognised(name: str, tensors: Mapping[str, Tensor], size: int) -> Any:
@@ -185,14 +209,14 @@ def _spec(name: str, descriptor: Any) -> ModelSpec:
     Raises
     ------
     ModelFileError
-        If it takes more than an image, only squares, or an absurd factor.
+        If it takes more than an image, images of one size, or an absurd factor.
     """
     kind = descriptor.architecture.id
     if descriptor.purpose == "Inpainting":
         msg = f"{name} fills in what a mask marks ({kind}): it needs a mask beside the image"
         raise ModelFileError(msg)
-    if descriptor.size_requirements.square:
-        msg = f"{name} takes square images of one size only ({kind}): it was made for faces"
+    if kind in _FACES:
+        msg = f"{name} takes images of 512 x 512 pixels only ({kind}): it was made for faces"
         raise ModelFileError(msg)
     if not 1 <= descriptor.scale <= LARGEST_FACTOR:
         msg = f"{name} has the factor {descriptor.scale}; 1 to {LARGEST_FACTOR} can be used"
