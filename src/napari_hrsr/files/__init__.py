@@ -1,6 +1,7 @@
 """Images in files: opened lazily, written completely or not at all.
 
-The suffix says which format: TIFF (OME-TIFF, ImageJ), OME-Zarr, NIfTI, PNG.
+The suffix says which format: TIFF (OME-TIFF, ImageJ), OME-Zarr, NIfTI, PNG;
+series of DICOM slices are read.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from napari_hrsr.errors import InputError, OutputError
+from napari_hrsr.files.dicom import is_dicom, read_dicom
 from napari_hrsr.files.image_file import RECORD_KEY, ImageFile, LazyPixels, checked_path
 from napari_hrsr.files.nifti import check_nifti, read_nifti, write_nifti
 from napari_hrsr.files.ome_zarr import OmeZarrResult, write_ome_zarr
@@ -49,7 +51,8 @@ def read_image(path: str | Path) -> ImageFile:
     Parameters
     ----------
     path : str or Path
-        TIFF, OME-Zarr (a folder), NIfTI, PNG, JPEG, BMP or WebP.
+        TIFF, OME-Zarr (a folder), NIfTI, DICOM (a file, or the folder of a
+        series), PNG, JPEG, BMP or WebP.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def read_image(path: str | Path) -> ImageFile:
     """
     path = checked_path(path)
     name = path.name.lower()
-    if path.is_dir():
+    if path.is_dir() and not is_dicom(path):
         return read_ome_zarr(path)
     if name.endswith(_TIFF):
         return read_tiff(path)
@@ -72,9 +75,11 @@ def read_image(path: str | Path) -> ImageFile:
         return read_nifti(path)
     if name.endswith(PLAIN_SUFFIXES):
         return read_plain(path)
+    if is_dicom(path):
+        return read_dicom(path)
     msg = (
         f"{path.name} is of no kind that can be read: "
-        "use TIFF, OME-Zarr, NIfTI (.nii, .nii.gz), PNG, JPEG, BMP or WebP"
+        "use TIFF, OME-Zarr, NIfTI (.nii, .nii.gz), DICOM, PNG, JPEG, BMP or WebP"
     )
     raise InputError(msg)
 
