@@ -1,4 +1,4 @@
-"""``napari-hrsr export``: a model in reduced precision."""
+"""``napari-hrsr export``: a model in reduced precision, or for other programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from napari_hrsr.cli.shared import explained
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="Name or file of a trained model.")],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="New .safetensors file; a card goes beside it.")
+        Path,
+        typer.Argument(
+            metavar="OUT",
+            help="New .safetensors file; a card goes beside it. "
+            "Or a .zip: a package of the BioImage Model Zoo, with the network as ONNX.",
+        ),
     ],
     precision: Annotated[
         str, typer.Option(metavar="bfloat16|float16|int8", help="Of the weights.")
@@ -24,6 +29,10 @@ def export(
     install: Annotated[
         bool, typer.Option("--install", help="List it in napari and in 'napari-hrsr models'.")
     ] = False,
+    noise: Annotated[
+        float,
+        typer.Option(help="In a .zip: noise that the network is told, as a share of the range."),
+    ] = 0.0,
 ) -> None:
     """Store a model in reduced precision, and measure what that costs and buys.
 
@@ -31,6 +40,16 @@ def export(
     devices that have instructions for them; others go on in float32.
     """
     with explained():
+        if out.suffix.lower() == ".zip":
+            from napari_hrsr.training.bioimage_export import export_package
+
+            complaints = export_package(model, out, noise=noise)
+            for line in complaints:
+                typer.echo(line, err=True)
+            typer.echo(f"package: {out}, {'test failed' if complaints else 'test passed'}")
+            if complaints:
+                raise typer.Exit(1)
+            return
         from napari_hrsr.training.export import export_model
 
         done = export_model(model, out, precision=precision, device=device, install=install)

@@ -66,15 +66,28 @@ def show(
 def add(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE|FOLDER...", help=".safetensors, .pth, .pt or .ckpt."),
+        typer.Argument(
+            metavar="FILE|FOLDER...",
+            help=".safetensors, .pth, .pt, .ckpt, .onnx, or a package of the BioImage Model Zoo.",
+        ),
     ],
+    factor: Annotated[int | None, typer.Option(help="Of ONNX files, where it is known.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Likewise: 1 or 3.")] = None,
+    normalisation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="none|percentile|photo|range|standard",
+            help="How values are brought to 0 to 1 for ONNX files. Default: photo.",
+        ),
+    ] = None,
 ) -> None:
     """Add models that were trained or published, so that they are listed by name."""
     with explained("cancelled"):
         from napari_hrsr.models.installing import add_models
 
+        given = {"factor": factor, "channels": channels, "normalisation": normalisation}
         for path in paths:
-            for spec in add_models(path):
+            for spec in add_models(path, given=given):
                 typer.echo(f"added {spec.name}: {spec.title}")
 
 

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import save
 
-from napari_hrsr.errors import ModelError, ModelFileError, OutputError
+from napari_hrsr.errors import CancelledError, ModelError, ModelFileError, OutputError
 from napari_hrsr.models.catalog import find_spec, list_models
 from napari_hrsr.models.foreign.loading import SUFFIXES, build_from
+from napari_hrsr.models.foreign.opening import (
+    attached_model,
+    is_wrapped,
+    keep_wrapped,
+    open_wrapped,
+)
+from napari_hrsr.models.foreign.packages import is_package
 from napari_hrsr.models.foreign.reading import read_file
-from napari_hrsr.models.header import METADATA_KEY, is_ours
+from napari_hrsr.models.header import METADATA_KEY, is_ours, parse_spec
 from napari_hrsr.models.spec import ModelSpec, spec_to_dict
 from napari_hrsr.models.user_models import (
     forget_default,
@@ -26,7 +35,13 @@ from napari_hrsr.models.user_models import (
 _NAME = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
-def add_models(path: str | Path) -> list[ModelSpec]:
+def add_models(
+    path: str | Path,
+    *,
+    given: Mapping[str, Any] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> list[ModelSpec]:
     """Add a file, or all that a folder holds, to the installed models.
 
     A network of somebody else's is checked, measured and copied as safetensors
@@ -35,8 +50,14 @@ def add_models(path: str | Path) -> list[ModelSpec]:
     Parameters
     ----------
     path : str or Path
-        A ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt`` file, or a folder of
-        such files.
+        A ``.safetensors``, ``.pth``, ``.pt``, ``.ckpt`` or ``.onnx`` file, a
+        package of the BioImage Model Zoo, or a folder of such files.
+    given : mapping, optional
+        What an ONNX file does not say, see `foreign.inferring.read_sidecar`.
+    progress : callable
+        Called with the number of files done and in total.
+    cancelled : callable
+        Polled between files, and while a network is measured.
 
     Returns
     -------
@@ -49,27 +70,50 @@ def add_models(path: str | Path) -> list[ModelSpec]:
         If a file cannot be used; those of a folder before it are installed.
     OutputError
         If the user's folder cannot be written to.
+    CancelledError
+        If `cancelled` said so; files before the current one are installed.
     """
     path = Path(path)
-    if not path.is_dir():
-        return [_add(path)]
+    if not path.is_dir() or is_package(path):
+        return [_add(path, cancelled, given)]
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
     if not files:
         msg = f"{path.name} holds no file that ends in {', '.join(SUFFIXES)}"
         raise ModelFileError(msg)
-    return [_add(file) for file in files]
+    added = []
+    for number, file in enumerate(files):
+        progress(number, len(files))
+        added.append(_add(file, cancelled, given))
+    return added
 
 
-def _add(path: Path) -> ModelSpec:
+def _add(
+    path: Path, cancelled: Callable[[], bool], given: Mapping[str, Any] | None = None
+) -> ModelSpec:
+    if cancelled():
+        msg = f"cancelled before {path.name} was read"
+        raise CancelledError(msg)
+    if is_wrapped(path):
+        return _add_wrapped(path, given)
     content = read_file(path)
     if is_ours(path.name, content):
         return install_model(path)
-    model, tensors = build_from(path.name, content)
+    model, tensors = build_from(path.name, content, cancelled)
     name = _free_name(path.stem)
     arguments = dict(model.spec.arguments) | {"file": path.name}
     spec = replace(model.spec, name=name, arguments=arguments, weights=None)
     dense = {key: tensor.contiguous().clone() for key, tensor in tensors.items()}
     return install_content(name, save(dense, {METADATA_KEY: json.dumps(spec_to_dict(spec))}))
+
+
+def _add_wrapped(path: Path, given: Mapping[str, Any] | None) -> ModelSpec:
+    attached = attached_model(path)
+    if attached is not None:
+        spec = parse_spec(path.name, attached)
+        return install_content(_free_name(spec.name), attached)
+    model, content = open_wrapped(path, given)
+    spec = replace(model.spec, name=_free_name(path.stem))
+    return install_content(spec.name, keep_wrapped(spec, content))
 
 
 def _free_name(stem: str) -> str:

@@ -16,10 +16,19 @@ from napari_hrsr.devices import resolve_device
 from napari_hrsr.errors import ModelError, ModelFileError
 from napari_hrsr.models.catalog import LARGEST_FACTOR, WEIGHTS_FOLDER, find_spec
 from napari_hrsr.models.compose import chain
+from napari_hrsr.models.foreign.bioimage import ATTACHED
 from napari_hrsr.models.foreign.containers import read_tensors
 from napari_hrsr.models.foreign.loading import SUFFIXES, load_published
+from napari_hrsr.models.foreign.opening import (
+    attached_model,
+    is_wrapped,
+    open_wrapped,
+    restore_wrapped,
+)
+from napari_hrsr.models.foreign.packages import is_package
 from napari_hrsr.models.foreign.published import ARCHITECTURE, build_published, with_facts
 from napari_hrsr.models.foreign.reading import read_file
+from napari_hrsr.models.foreign.wrapped import WRAPPED
 from napari_hrsr.models.header import is_ours, parse_spec
 from napari_hrsr.models.nets import build_network
 from napari_hrsr.models.quantised import restore
@@ -64,7 +73,8 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
         A name that `list_models` knows, such names with ``+`` between for a
         chain of models, or the path of a file: a
         ``.safetensors`` file that napari-hrsr wrote, or a network that others
-        published as ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt``.
+        published as ``.safetensors``, ``.pth``, ``.pt``, ``.ckpt`` or ``.onnx``,
+        or a package of the BioImage Model Zoo (folder, ``.zip`` or ``.yaml``).
     device : str
         Where to put it. A run makes its own copy on its own device, so this
         matters only to those who call the model themselves.
@@ -82,9 +92,16 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
         If the file is damaged, holds more than weights, or its network is not known.
     """
     text = str(name_or_path)
-    if isinstance(name_or_path, Path) or text.lower().endswith(SUFFIXES):
+    by_suffix = isinstance(name_or_path, Path) or text.lower().endswith(SUFFIXES)
+    if by_suffix or is_package(Path(text)):
         path = Path(text)
-        content = read_file(path)
+        if is_wrapped(path):
+            attached = attached_model(path)
+            if attached is None:
+                return open_wrapped(path)[0]
+            path, content = path / ATTACHED, attached
+        else:
+            content = read_file(path)
         if not is_ours(path.name, content):
             return load_published(path, content).to(resolve_device(device))
         spec = _spec_in_file(path, content)
@@ -93,6 +110,9 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
         if spec.parts:
             return chain(*(load_model(part.name, device=device) for part in spec.parts))
         content = b"" if spec.weights is None else _read_weights(spec.weights)
+    if spec.architecture == WRAPPED:
+        name = Path(spec.weights.file if spec.weights else spec.name).name
+        return restore_wrapped(name, spec, content)
     if spec.architecture == ARCHITECTURE:
         name = spec.weights.file if spec.weights else spec.name
         published = build_published(

@@ -43,6 +43,9 @@ _INSIDE = 0.6
 """Of the way to the border: if there is more farther out, more might lie outside."""
 
 _MULTIPLES = (1, 8, 16, 32, 64)
+_WORTHWHILE = 0.5
+"""By what a residual must shrink for coarser multiples to be worth it."""
+
 _PERIOD = 16
 _OFFSETS = (0, 3, 7, 15)
 """Where in windows of attention the source pixel lies: what it reaches depends on that."""
@@ -127,8 +130,26 @@ def measure_receptive_field(
         if residual <= EXACT:
             return ReceptiveField(reach, multiple, bounded, residual)
     check()
-    given = (margin,) * spec.ndim
-    return ReceptiveField(None, spec.multiple, False, tile_residual(model, given, spec.multiple))
+    return _unbounded(model, (margin,) * spec.ndim, check)
+
+
+def _unbounded(
+    model: Upscaler, margin: tuple[int, ...], check: Callable[[], None]
+) -> ReceptiveField:
+    """Find on what multiples tiles of a network without a halo differ least from the whole.
+
+    Many divide an image into windows, beside what they do with all of it.
+    """
+    spec = model.spec
+    best = ReceptiveField(None, spec.multiple, False, tile_residual(model, margin, spec.multiple))
+    for multiple in _multiples(spec)[1:]:
+        if max(multiple) > max(margin):
+            break
+        check()
+        residual = tile_residual(model, margin, multiple)
+        if residual < _WORTHWHILE * best.residual:
+            best = ReceptiveField(None, multiple, False, residual)
+    return best
 
 
 def tile_residual(model: Upscaler, halo: tuple[int, ...], multiple: tuple[int, ...]) -> float:
@@ -232,7 +253,10 @@ def _fading(model: Upscaler, side: int) -> tuple[int, ...] | None:
     image = _noise(spec, (side,) * spec.ndim).requires_grad_(True)
     window = tuple(slice(middle * k, (middle + length) * k) for k in spec.scale)
     with torch.enable_grad():
-        output = _run(model, image)[(slice(None), slice(None), *window)]
+        result = _run(model, image)
+        if not result.requires_grad:
+            return _changed(model, side)
+        output = result[(slice(None), slice(None), *window)]
         generator = torch.Generator().manual_seed(_SEED)
         mixed = (output * torch.randn(output.shape, generator=generator).to(output)).sum()
         (gradient,) = torch.autograd.grad(mixed, image)
@@ -251,6 +275,31 @@ def _fading(model: Upscaler, side: int) -> tuple[int, ...] | None:
         if faint > _INSIDE * near:
             return None
         reach.append(faint)
+    return tuple(reach)
+
+
+def _changed(model: Upscaler, side: int) -> tuple[int, ...] | None:
+    """Return how far a changed source pixel is seen, for networks without a gradient.
+
+    None if that reaches the border of an image with this side, or nowhere.
+    """
+    spec = model.spec
+    reach = [0] * spec.ndim
+    low, high = spec.value_range
+    for offset in _OFFSETS:
+        at = min(side // 2 // _PERIOD * _PERIOD + offset, side - 1)
+        image = _noise(spec, (side,) * spec.ndim)
+        pixel: tuple[Any, ...] = (slice(None), slice(None), *(at,) * spec.ndim)
+        with torch.inference_mode():
+            before = _run(model, image)
+            image[pixel] += 10 * (high - low)
+            touched = (_run(model, image) != before)[0].any(0)
+        for axis, k in enumerate(spec.scale):
+            others = tuple(a for a in range(spec.ndim) if a != axis)
+            (found,) = torch.nonzero(touched.any(others), as_tuple=True)
+            if not len(found) or int(found[0]) // k == 0 or int(found[-1]) // k == side - 1:
+                return None
+            reach[axis] = max(reach[axis], at - int(found[0]) // k, int(found[-1]) // k - at)
     return tuple(reach)
 
 

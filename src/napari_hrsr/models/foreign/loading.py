@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,7 +50,9 @@ def load_published(path: Path, content: bytes | None = None) -> PublishedNetwork
     return with_facts(model, spec)
 
 
-def build_from(name: str, content: bytes) -> tuple[PublishedNetwork, Mapping[str, Tensor]]:
+def build_from(
+    name: str, content: bytes, cancelled: Callable[[], bool] = lambda: False
+) -> tuple[PublishedNetwork, Mapping[str, Tensor]]:
     """Build a network and measure its receptive field; return it with its tensors.
 
     Parameters
@@ -59,17 +61,21 @@ def build_from(name: str, content: bytes) -> tuple[PublishedNetwork, Mapping[str
         Of the file.
     content : bytes
         The file, whole.
+    cancelled : callable
+        Polled while the network is measured.
 
     Raises
     ------
     ModelFileError
         As `load_published`.
+    CancelledError
+        If `cancelled` said so.
     """
     tensors = read_tensors(name, content)
     model = build_published(name, tensors, len(content))
     arguments = dict(model.spec.arguments) | {"features": _tried(name, model)}
     model = with_facts(model, replace(model.spec, arguments=arguments))
-    return with_facts(model, with_field(model.spec, _field(content, model))), tensors
+    return with_facts(model, with_field(model.spec, _field(content, model, cancelled))), tensors
 
 
 def _tried(name: str, model: PublishedNetwork) -> int:
@@ -122,8 +128,10 @@ _measured: dict[str, ReceptiveField] = {}
 """By the sha256 of a file: measuring takes seconds."""
 
 
-def _field(content: bytes, model: PublishedNetwork) -> ReceptiveField:
+def _field(
+    content: bytes, model: PublishedNetwork, cancelled: Callable[[], bool]
+) -> ReceptiveField:
     digest = hashlib.sha256(content).hexdigest()
     if digest not in _measured:
-        _measured[digest] = measure_receptive_field(model)
+        _measured[digest] = measure_receptive_field(model, cancelled=cancelled)
     return _measured[digest]

@@ -1,0 +1,123 @@
+"""Open ONNX files and packages of the BioImage Model Zoo, and keep them as installed models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load, save
+
+from napari_hrsr.errors import ModelFileError
+from napari_hrsr.models.foreign.bioimage import ATTACHED, load_package, make_run
+from napari_hrsr.models.foreign.inferring import check_given, measured, read_sidecar
+from napari_hrsr.models.foreign.onnx_files import load_onnx
+from napari_hrsr.models.foreign.packages import is_package, open_package
+from napari_hrsr.models.foreign.reading import read_file
+from napari_hrsr.models.foreign.wrapped import WrappedNetwork, wrapping_from_text
+from napari_hrsr.models.header import METADATA_KEY
+from napari_hrsr.models.spec import ModelSpec, Weights, spec_to_dict
+
+_SUFFIXES = (".onnx", ".zip", ".yaml", ".yml")
+_STORED = "content"
+
+
+def is_wrapped(path: Path) -> bool:
+    """Tell whether a path is an ONNX file or a package, by its name or what a folder holds."""
+    return path.suffix.lower() in _SUFFIXES or is_package(path)
+
+
+def attached_model(path: Path) -> bytes | None:
+    """Return our own file in a package that napari-hrsr wrote, None in any other.
+
+    Raises
+    ------
+    ModelFileError
+        If the package is damaged or refused.
+    """
+    if path.suffix.lower() == ".onnx":
+        return None
+    name, description, read = open_package(path)
+    if f"{ATTACHED}".encode() not in description:
+        return None
+    del name
+    return read(ATTACHED)
+
+
+def open_wrapped(
+    path: Path, given: Mapping[str, Any] | None = None
+) -> tuple[WrappedNetwork, bytes]:
+    """Open a network that another program wrote, and measure its receptive field.
+
+    Parameters
+    ----------
+    path : Path
+        ``.onnx``; a folder, ``.zip`` or ``.yaml`` of the BioImage Model Zoo.
+    given : mapping, optional
+        Of ONNX files: factor, channels and others, see `inferring.read_sidecar`.
+
+    Returns
+    -------
+    WrappedNetwork
+        Ready to run.
+    bytes
+        Its weights, see `keep_wrapped`.
+
+    Raises
+    ------
+    ModelFileError
+        With the reason, if it is refused.
+    """
+    if path.suffix.lower() == ".onnx":
+        content = read_file(path)
+        facts = read_sidecar(path) | check_given(path.name, given or {})
+        model = load_onnx(path.name, content, facts)
+    else:
+        _, description, read = open_package(path)
+        model, files = load_package(path.name, description, read)
+        (content,) = files.values()
+    model = measured(model, content, path.name)
+    digest = hashlib.sha256(content).hexdigest()
+    spec = replace(model.spec, weights=Weights(path.name, digest, len(content)))
+    return WrappedNetwork(model.run, model.wrapping, spec), content
+
+
+def keep_wrapped(spec: ModelSpec, content: bytes) -> bytes:
+    """Return a safetensors file of ours that holds a network of somebody else's."""
+    stored = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    facts = json.dumps(spec_to_dict(replace(spec, weights=None)))
+    return save({_STORED: stored}, {METADATA_KEY: facts})
+
+
+def restore_wrapped(name: str, spec: ModelSpec, content: bytes) -> WrappedNetwork:
+    """Rebuild a network from what `keep_wrapped` made.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, for messages.
+    spec : ModelSpec
+        From its header.
+    content : bytes
+        The file, whole.
+
+    Raises
+    ------
+    ModelFileError
+        If it is damaged or refused.
+    """
+    try:
+        stored = load(content)[_STORED]
+    except Exception as error:
+        msg = f"{name} is damaged: {error}"
+        raise ModelFileError(msg) from None
+    if stored.dtype != torch.uint8 or stored.ndim != 1:
+        msg = f"{name} is damaged: it holds no file"
+        raise ModelFileError(msg)
+    wrapping = wrapping_from_text(name, spec.arguments.get("wrapping"))
+    run = make_run(name, str(spec.arguments.get("runs")), stored.numpy().tobytes())
+    return WrappedNetwork(run, wrapping, spec)
