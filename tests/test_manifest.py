@@ -93,6 +93,7 @@ def test_the_menus_hold_the_widgets_and_the_commands(make_napari_viewer):
             "Evaluate (napari-hrsr)",
             "Train (napari-hrsr)",
             "Explain (napari-hrsr)",
+            "Models (napari-hrsr)",
         ],
         ["Super-resolve active layer x2 (napari-hrsr)", "Save result... (napari-hrsr)"],
     ]

@@ -35,6 +35,7 @@ from napari_hrsr._napari.choices import (
     slice_axis,
 )
 from napari_hrsr._napari.controller import RunController
+from napari_hrsr._napari.model_list import model_list
 from napari_hrsr._napari.options import AUTOMATIC, ON_DISK, RunOptions
 from napari_hrsr._napari.regions import view_centre, visible_region
 from napari_hrsr._napari.run import Request
@@ -71,6 +72,7 @@ class SuperResolution(Container):
         self._build()
         self._connect()
         self.native.destroyed.connect(self.controller.close)
+        self.native.destroyed.connect(self._forget_models)
         self.update_choices()
         # torch takes seconds to import: let them pass while the user chooses.
         threading.Thread(target=_import_engine, daemon=True).start()
@@ -87,6 +89,16 @@ class SuperResolution(Container):
             choices=self._model_choices,
             tooltip="Trained models first; interpolation for comparison.",
         )
+        self.models_button = PushButton(
+            text="Models...", tooltip="All models: what is known of them; add, remove, choose."
+        )
+        self.model_row = Container(
+            widgets=[self.model, self.models_button],
+            layout="horizontal",
+            labels=False,
+            label="Model",
+        )
+        self.model_row.margins = (0, 0, 0, 0)
         self.model_facts = Label(label="")
         self.axes = ComboBox(
             label="Axes",
@@ -126,7 +138,7 @@ class SuperResolution(Container):
         self.status = Label(label="", value="")
         self.extend(
             [
-                self.layer, self.all_selected, self.model, self.model_facts, self.axes,
+                self.layer, self.all_selected, self.model_row, self.model_facts, self.axes,
                 self.part, self.first_slice, self.last_slice, self.consistent, self.result_size,
                 self.more, self.details, self.buttons, self.bar, self.status, self.save_button,
             ]
@@ -155,6 +167,8 @@ class SuperResolution(Container):
         self.run_button.clicked.connect(self.run)
         self.cancel_button.clicked.connect(self.cancel)
         self.save_button.clicked.connect(self.save)
+        self.models_button.clicked.connect(self.show_models)
+        model_list.changed.connect(self.update_choices)
         self.controller.progressed.connect(self._on_progress)
         self.controller.ended.connect(self._on_end)
 
@@ -165,6 +179,10 @@ class SuperResolution(Container):
         self.axes.visible = len(self.axes.choices) > 1
         self._update_slices()
         self.update_facts()
+
+    def show_models(self) -> None:
+        """Open the widget with all models."""
+        self._viewer.window.add_plugin_dock_widget("napari-hrsr", "Models")
 
     def reset_choices(self, *_: object) -> None:
         """Follow the layer list; napari calls this when layers come, go or are renamed."""
@@ -355,6 +373,9 @@ class SuperResolution(Container):
         if self.spatial_axes == 3 and max(result) > _LARGEST_TEXTURE:
             text += "\n(above 2048 pixels napari thins volumes out for the 3D view)"
         return text
+
+    def _forget_models(self) -> None:
+        model_list.changed.disconnect(self.update_choices)
 
     def _show_options(self, shown: bool) -> None:
         self.details.visible = shown
