@@ -83,3 +83,24 @@ def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
             bar.update(tasks[what], completed=done, total=total)
 
         yield report
+
+
+def trust_model(model: str | None) -> None:
+    """Trust a model's file for this run, and say what that means.
+
+    Raises
+    ------
+    HrsrError
+        If no file is named, or it cannot be read.
+    """
+    from pathlib import Path
+
+    from napari_hrsr.errors import InputError
+    from napari_hrsr.models.foreign.trust import ask_trust, trust
+
+    if model is None:
+        msg = "--trust is for one file: name it with --model"
+        raise InputError(msg)
+    asked = ask_trust(Path(model))
+    typer.echo(f"{asked.file}, sha256 {asked.sha256}: {asked.risk}", err=True)
+    trust(asked.sha256)

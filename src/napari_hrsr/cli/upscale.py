@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from napari_hrsr.cli.shared import explained, progress
+from napari_hrsr.cli.shared import explained, progress, trust_model
 
 
 class Per(enum.StrEnum):
@@ -154,12 +154,21 @@ def upscale(
         Path | None,
         typer.Option(help="Repeat what made this result (or a JSON file of its record)."),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="Run the code in the --model file (TorchScript), in a process of its own.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False,
 ) -> None:
     """Super-resolve an image from a file into a file, at any size."""
     with explained() as cancelled:
         from napari_hrsr.errors import InputError
+        if trust:
+            trust_model(model)
         from napari_hrsr.forward import Instrument
         from napari_hrsr.replay import read_recipe
         from napari_hrsr.upscale_file import Settings, upscale_file

@@ -22,12 +22,14 @@ from napari_hrsr.models.foreign.loading import SUFFIXES, load_published
 from napari_hrsr.models.foreign.opening import (
     attached_model,
     is_wrapped,
+    open_trusted,
     open_wrapped,
     restore_wrapped,
 )
 from napari_hrsr.models.foreign.packages import is_package
 from napari_hrsr.models.foreign.published import ARCHITECTURE, build_published, with_facts
 from napari_hrsr.models.foreign.reading import read_file
+from napari_hrsr.models.foreign.trust import is_trusted, trust
 from napari_hrsr.models.foreign.wrapped import WRAPPED
 from napari_hrsr.models.header import is_ours, parse_spec
 from napari_hrsr.models.nets import build_network
@@ -64,7 +66,9 @@ class NetworkUpscaler(nn.Module):
         return upscaled
 
 
-def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
+def load_model(
+    name_or_path: str | Path, *, device: str = "cpu", trusted: str | None = None
+) -> Upscaler:
     """Load a model.
 
     Parameters
@@ -78,6 +82,9 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
     device : str
         Where to put it. A run makes its own copy on its own device, so this
         matters only to those who call the model themselves.
+    trusted : str, optional
+        The sha256 of a TorchScript file whose author's code may be run, in a
+        process of its own; see `napari_hrsr.models.foreign.trust.ask_trust`.
 
     Returns
     -------
@@ -91,6 +98,8 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
     ModelFileError
         If the file is damaged, holds more than weights, or its network is not known.
     """
+    if trusted is not None:
+        trust(trusted)
     text = str(name_or_path)
     by_suffix = isinstance(name_or_path, Path) or text.lower().endswith(SUFFIXES)
     if by_suffix or is_package(Path(text)):
@@ -102,6 +111,8 @@ def load_model(name_or_path: str | Path, *, device: str = "cpu") -> Upscaler:
             path, content = path / ATTACHED, attached
         else:
             content = read_file(path)
+        if is_trusted(content):
+            return open_trusted(path, content)[0]
         if not is_ours(path.name, content):
             return load_published(path, content).to(resolve_device(device))
         spec = _spec_in_file(path, content)

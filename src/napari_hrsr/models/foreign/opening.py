@@ -18,6 +18,7 @@ from napari_hrsr.models.foreign.inferring import check_given, measured, read_sid
 from napari_hrsr.models.foreign.onnx_files import load_onnx
 from napari_hrsr.models.foreign.packages import is_package, open_package
 from napari_hrsr.models.foreign.reading import read_file
+from napari_hrsr.models.foreign.trusted import load_trusted
 from napari_hrsr.models.foreign.wrapped import WrappedNetwork, wrapping_from_text
 from napari_hrsr.models.header import METADATA_KEY
 from napari_hrsr.models.spec import ModelSpec, Weights, spec_to_dict
@@ -41,11 +42,8 @@ def attached_model(path: Path) -> bytes | None:
     """
     if path.suffix.lower() == ".onnx":
         return None
-    name, description, read = open_package(path)
-    if f"{ATTACHED}".encode() not in description:
-        return None
-    del name
-    return read(ATTACHED)
+    _, description, read = open_package(path)
+    return read(ATTACHED) if ATTACHED.encode() in description else None
 
 
 def open_wrapped(
@@ -84,6 +82,26 @@ def open_wrapped(
     digest = hashlib.sha256(content).hexdigest()
     spec = replace(model.spec, weights=Weights(path.name, digest, len(content)))
     return WrappedNetwork(model.run, model.wrapping, spec), content
+
+
+def open_trusted(
+    path: Path, content: bytes, given: Mapping[str, Any] | None = None
+) -> tuple[WrappedNetwork, bytes]:
+    """Open TorchScript that the user trusts; as `open_wrapped`.
+
+    Parameters
+    ----------
+    path : Path
+        The file; facts may lie beside it, as for ONNX.
+    content : bytes
+        What was read of it.
+    given : mapping, optional
+        As for `open_wrapped`.
+    """
+    facts = read_sidecar(path) | check_given(path.name, given or {})
+    model = measured(load_trusted(path.name, content, facts), content, path.name)
+    weights = Weights(path.name, hashlib.sha256(content).hexdigest(), len(content))
+    return WrappedNetwork(model.run, model.wrapping, replace(model.spec, weights=weights)), content
 
 
 def keep_wrapped(spec: ModelSpec, content: bytes) -> bytes:
