@@ -26,6 +26,7 @@ from napari_hrsr.models.foreign.wrapped import WrappedNetwork
 _CHILD = Path(__file__).with_name("trusted_child.py")
 _MEMORY = 16 * 2**30
 _SECONDS = 600
+_SECONDS_TO_START = 120
 _POLL = 0.1
 _LARGEST_RESULT = 2**33
 
@@ -84,7 +85,9 @@ class ChildRun:
         """
         if self._process is None or self._process.poll() is not None:
             self._start()
-        header, content = self._ask({"shape": image.shape}, np.ascontiguousarray(image).tobytes())
+        header, content = self._ask(
+            {"shape": image.shape}, np.ascontiguousarray(image).tobytes(), self._seconds
+        )
         if "error" in header:
             raise ValueError(str(header["error"]))
         return np.frombuffer(content, np.float32).reshape(header["shape"])
@@ -112,13 +115,15 @@ class ChildRun:
             target=_listen, args=(self._process.stdout, self._answers), daemon=True
         )
         reader.start()
-        header, _ = self._ask({}, self._content)
+        header, _ = self._ask({}, self._content, _SECONDS_TO_START)
         if "error" in header:
             self.close()
             msg = f"{self._name} cannot be loaded: {str(header['error'])[:300]}"
             raise ModelFileError(msg)
 
-    def _ask(self, header: Mapping[str, Any], content: bytes) -> tuple[dict[str, Any], bytes]:
+    def _ask(
+        self, header: Mapping[str, Any], content: bytes, seconds: float
+    ) -> tuple[dict[str, Any], bytes]:
         assert self._process is not None
         assert self._process.stdin is not None
         text = json.dumps(header).encode()
@@ -140,9 +145,9 @@ class ChildRun:
                 self.close()
                 msg = "cancelled within a tile"
                 raise CancelledError(msg)
-            if waited > self._seconds:
+            if waited > seconds:
                 self.close()
-                msg = f"{self._name} takes longer than {self._seconds:g} s for one tile"
+                msg = f"{self._name} takes longer than {seconds:g} s"
                 raise ModelFileError(msg)
         if answer is None:
             self.close()
