@@ -45,10 +45,10 @@ RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 MODELS = ("denoise-2d", "denoise-3d", "deblur-2d")
 NOISES = {"200 photons": (200.0, 0.01), "50 photons": (50.0, 0.02), "15 photons": (15.0, 0.04)}
 """Photons at white, and the standard deviation of what is read, against white."""
-WIDTHS = (1.0, 1.5, 2.0)
+WIDTHS = (1.5,)
 """Standard deviation of the blur, pixels."""
 BLURRED_NOISE = 0.01
-SIDE = {2: 192, 3: 48}
+SIDE = {2: 144, 3: 48}
 """Longest side of what is measured, cut from the middle."""
 SMALLEST = {2: 256, 3: 96}
 SHAVE = 8
@@ -219,6 +219,21 @@ def by_image(rows: Sequence[dict[str, object]]) -> list[str]:
     return lines
 
 
+def report(found: dict[str, list[dict[str, object]]]) -> list[str]:
+    """Return all tables as lines of Markdown."""
+    lines = [
+        "# Restoration of sources left out of the training",
+        "",
+        "Peak signal-to-noise ratio in decibels, mean over images; see "
+        "`benchmarks/restoration.py`, which made this.",
+        "",
+    ]
+    for name in (n for n in MODELS if n in found):
+        lines += [f"## {name}", "", *table(found[name]), ""]
+        lines += ["Network over the best other of each image:", "", *by_image(found[name]), ""]
+    return lines
+
+
 def main() -> None:
     """Measure the models, print the tables, and write them."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -236,14 +251,7 @@ def main() -> None:
         found[name] = measure(name, files.get(name, name), options.data)
         print("\n".join(table(found[name])), flush=True)
     record.write_text(json.dumps(found, indent=1) + "\n")
-    lines = ["# Restoration of sources left out of the training", "",
-             "Peak signal-to-noise ratio in decibels, mean over images; see "
-             "`benchmarks/restoration.py`, which made this.", ""]  # fmt: skip
-    for name in (n for n in MODELS if n in found):
-        lines += [f"## {name}", "", *table(found[name]), "",
-                  "Network over the best other of each image:", "",
-                  *by_image(found[name]), ""]  # fmt: skip
-    (options.out / "restoration.md").write_text("\n".join(lines))
+    (options.out / "restoration.md").write_text("\n".join(report(found)))
 
 
 if __name__ == "__main__":
