@@ -33,17 +33,21 @@ from napari_hrsr._napari.choices import (
     result_bytes,
     result_shape,
     slice_axis,
+    wrapped,
 )
 from napari_hrsr._napari.controller import RunController
+from napari_hrsr._napari.evaluate_layers import is_result
 from napari_hrsr._napari.model_list import model_list
 from napari_hrsr._napari.options import AUTOMATIC, ON_DISK, RunOptions
 from napari_hrsr._napari.regions import view_centre, visible_region
 from napari_hrsr._napari.run import Request
 from napari_hrsr._napari.save import save_layer
+from napari_hrsr._napari.steps import TASKS, Steps, models_for
 from napari_hrsr.axes import SPATIAL
 from napari_hrsr.errors import HrsrError, InputError
 from napari_hrsr.layers import layer_metadata, layer_source
-from napari_hrsr.models.catalog import default_model, find_spec, list_models
+from napari_hrsr.models.catalog import find_spec
+from napari_hrsr.models.chaining import JOINT
 
 if TYPE_CHECKING:
     import napari
@@ -55,7 +59,7 @@ _LARGEST_TEXTURE = 2048
 
 
 class SuperResolution(Container):
-    """Upscale image layers, tile by tile, into new layers that lie exactly on them.
+    """Upscale or restore image layers, tile by tile, into new layers that lie exactly on them.
 
     Parameters
     ----------
@@ -82,7 +86,12 @@ class SuperResolution(Container):
         self.layer.tooltip = "The layer to upscale. It is not changed."
         self.all_selected = CheckBox(
             text="All selected layers",
-            tooltip="Upscale every image layer that is selected in the layer list, one by one.",
+            tooltip="Run on every image layer that is selected in the layer list, one by one.",
+        )
+        self.task = ComboBox(
+            label="Task",
+            choices=TASKS,
+            tooltip="What the first model does. Denoise and Deblur keep the size.",
         )
         self.model = ComboBox(
             label="Model",
@@ -100,13 +109,14 @@ class SuperResolution(Container):
         )
         self.model_row.margins = (0, 0, 0, 0)
         self.model_facts = Label(label="")
+        self.steps = Steps(self.spatial_axes)
         self.axes = ComboBox(
             label="Axes",
             choices=self._axes_choices,
             tooltip="Which axes are space. The others (time, channel, ...) are looped over.",
         )
         self.part = ComboBox(
-            label="Upscale",
+            label="Part",
             choices=[WHOLE, VISIBLE, SLICES],
             tooltip="A part gives exactly what the same part of the whole would.",
         )
@@ -129,6 +139,16 @@ class SuperResolution(Container):
             tooltip="Save the selected image layer as TIFF, OME-Zarr or NIfTI "
             "with its voxel size and origin.",
         )
+        self.evaluate_button = PushButton(
+            text="Evaluate...",
+            tooltip="How far the result can be trusted: opens the widget for that, with the "
+            "result chosen.",
+        )
+        self.afterwards = Container(
+            widgets=[self.save_button, self.evaluate_button],
+            layout="horizontal",
+            labels=False,
+        )
         self.buttons = Container(
             widgets=[self.run_button, self.cancel_button],
             layout="horizontal",
@@ -138,9 +158,10 @@ class SuperResolution(Container):
         self.status = Label(label="", value="")
         self.extend(
             [
-                self.layer, self.all_selected, self.model_row, self.model_facts, self.axes,
-                self.part, self.first_slice, self.last_slice, self.consistent, self.result_size,
-                self.more, self.details, self.buttons, self.bar, self.status, self.save_button,
+                self.layer, self.all_selected, self.task, self.model_row, self.model_facts,
+                self.steps, self.axes, self.part, self.first_slice, self.last_slice,
+                self.consistent, self.result_size, self.more, self.details,
+                self.buttons, self.bar, self.status, self.afterwards,
             ]
         )  # fmt: skip
         self.details.visible = False
@@ -156,6 +177,8 @@ class SuperResolution(Container):
 
     def _connect(self) -> None:
         self.layer.changed.connect(self.update_choices)
+        self.task.changed.connect(self.update_choices)
+        self.steps.edited.connect(self.update_facts)
         self.model.changed.connect(self.update_facts)
         self.axes.changed.connect(self.update_facts)
         self.part.changed.connect(self.update_facts)
@@ -169,6 +192,7 @@ class SuperResolution(Container):
         self.save_button.clicked.connect(self.save)
         self.models_button.clicked.connect(self.show_models)
         model_list.changed.connect(self.update_choices)
+        self.evaluate_button.clicked.connect(self.evaluate)
         self.controller.progressed.connect(self._on_progress)
         self.controller.ended.connect(self._on_end)
 
@@ -191,14 +215,12 @@ class SuperResolution(Container):
 
     def update_facts(self) -> None:
         """Say what the chosen model is and how large the result will be."""
-        if self.model.value is not None:
-            spec = find_spec(self.model.value)
-            self.model_facts.value = model_facts(spec)
+        self.model_facts.value = self._describe_model()
         self._update_slices()
         with_slices = self.part.value == SLICES
         self.first_slice.visible = self.last_slice.visible = with_slices
         self.result_size.value = self._describe_result()
-        ready = self.layer.value is not None and bool(self.axes.choices)
+        ready = self.layer.value is not None and bool(self.axes.choices) and self._fits()
         self.run_button.enabled = ready and not self.controller.running
 
     def run(self) -> bool:
@@ -240,6 +262,18 @@ class SuperResolution(Container):
             return
         save_layer(layer, parent=self.native)
 
+    def evaluate(self) -> None:
+        """Open the widget that evaluates, with the last result or the selected one."""
+        _, widget = self._viewer.window.add_plugin_dock_widget("napari-hrsr", "Evaluate")
+        active = self._viewer.layers.selection.active
+        if is_image(active) and is_result(active):
+            widget.layer.value = active
+
+    @property
+    def chosen_model(self) -> str:
+        """The name of the model, or of the chain: names with ``+`` between."""
+        return JOINT.join((self.model.value, *self.steps.names))
+
     def request(self, layer: napari.layers.Image) -> Request | None:
         """Describe the run for one layer; None when the user chose no file.
 
@@ -251,7 +285,7 @@ class SuperResolution(Container):
         names = self._axes_for(layer)
         region = self._region(layer, names)
         shape = region_shape(layer, region)
-        spec = find_spec(self.model.value)
+        spec = find_spec(self.chosen_model)
         size = result_bytes(layer, shape, names, spec.scale, self.details.dtype.value)
         path = None
         if self._wants_disk(size):
@@ -264,7 +298,7 @@ class SuperResolution(Container):
             axes=names,
             metadata=layer_metadata(layer, names),
             options={
-                "model": self.model.value,
+                "model": self.chosen_model,
                 "tile": parse_tile(self.details.tile.value),
                 "device": self.details.device.value,
                 "precision": self.details.precision.value,
@@ -303,10 +337,28 @@ class SuperResolution(Container):
         return {keep: True, discard: False}.get(clicked)
 
     def _model_choices(self, _: object) -> list[tuple[str, str]]:
-        specs = [s for s in list_models(ndim=self.spatial_axes) if max(s.scale) > 1]
         # The first choice is the default.
-        specs.sort(key=lambda s: s.name != default_model(self.spatial_axes))
-        return [(s.title, s.name) for s in specs]
+        return [(s.title, s.name) for s in models_for(self.task.value, self.spatial_axes)]
+
+    def _fits(self) -> bool:
+        if self.model.value is None:
+            return False
+        try:
+            find_spec(self.chosen_model)
+        except HrsrError:
+            return False
+        return True
+
+    def _describe_model(self) -> str:
+        if self.model.value is None:
+            return (
+                f"No {self.spatial_axes}D model for this task is\ninstalled: train one, or add "
+                "one that\nothers published"
+            )
+        try:
+            return model_facts(find_spec(self.chosen_model))
+        except HrsrError as error:
+            return wrapped(str(error))
 
     def _axes_choices(self, _: object) -> list[tuple[str, str]]:
         layer = self.layer.value
@@ -359,14 +411,16 @@ class SuperResolution(Container):
 
     def _describe_result(self) -> str:
         layer = self.layer.value
-        if layer is None or not self.axes.choices or self.model.value is None:
+        if layer is None or not self.axes.choices:
             return "open an image first"
+        if not self._fits():
+            return "choose a model first"
         try:
             names = self._axes_for(layer)
             shape = region_shape(layer, self._region(layer, names))
         except HrsrError as error:
             return str(error)
-        scale = find_spec(self.model.value).scale
+        scale = find_spec(self.chosen_model).scale
         result = result_shape(shape, names, scale)
         size = result_bytes(layer, shape, names, scale, self.details.dtype.value)
         text = f"{' x '.join(map(str, result))}, {format_bytes(size)}"
