@@ -167,6 +167,7 @@ def upscale(
     """Super-resolve an image from a file into a file, at any size."""
     with explained() as cancelled:
         from napari_hrsr.errors import InputError
+
         if trust:
             trust_model(model)
         from napari_hrsr.forward import Instrument
