@@ -206,7 +206,9 @@ class SuperResolution(Container):
 
     def show_models(self) -> None:
         """Open the widget with all models."""
-        self._viewer.window.add_plugin_dock_widget("napari-hrsr", "Models")
+        dock, _ = self._viewer.window.add_plugin_dock_widget("napari-hrsr", "Models", tabify=True)
+        dock.show()
+        dock.raise_()
 
     def reset_choices(self, *_: object) -> None:
         """Follow the layer list; napari calls this when layers come, go or are renamed."""
