@@ -60,6 +60,9 @@ def test_the_default_models_are_there():
         "colour-2d-x2",
         "general-3d-x2",
         "slices-3d-4x1x1",
+        "denoise-2d",
+        "denoise-3d",
+        "deblur-2d",
     }
 
 
