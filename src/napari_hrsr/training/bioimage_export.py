@@ -14,7 +14,7 @@ import os
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -144,7 +144,8 @@ def onnx_graph(model: NetworkUpscaler, noise: float) -> bytes:
         torch.onnx.export(
             _AtOneLevel(model, noise).eval(),
             (example,),
-            buffer,
+            # Its stub says path; it takes a file as well.
+            cast("Any", buffer),
             dynamo=False,
             input_names=["image"],
             output_names=["result"],

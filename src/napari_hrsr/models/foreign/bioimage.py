@@ -322,7 +322,8 @@ def _check_statistics(name: str, source: Any, options: Any, channels: int) -> No
 def _steps(name: str, described: Iterable[Any], channels: int) -> list[Step]:
     steps: list[Step] = []
     for each in described:
-        kind, options = str(each.id), getattr(each, "kwargs", None)
+        kind = str(each.id)
+        options: Any = getattr(each, "kwargs", None)
         if kind == "ensure_dtype":
             continue
         axis = getattr(options, "axis", None)

@@ -86,7 +86,15 @@ def wrapping_from_text(name: str, text: object) -> Wrapping:
             for key in ("before", "after")
         }
         lengths = {key: tuple(map(int, facts[key])) for key in ("least", "step", "lost")}
-        return Wrapping(str(facts["inputs"]), str(facts["outputs"]), **lengths, **steps)
+        return Wrapping(
+            str(facts["inputs"]),
+            str(facts["outputs"]),
+            least=lengths["least"],
+            step=lengths["step"],
+            lost=lengths["lost"],
+            before=steps["before"],
+            after=steps["after"],
+        )
     except (ValueError, TypeError, KeyError) as error:
         msg = f"{name} describes its network in a way that is not understood: {error}"
         raise ModelFileError(msg) from None
@@ -163,17 +171,21 @@ def apply_step(image: NDArray[np.float32], step: Step) -> NDArray[np.float32]:
     shape = (-1,) + (1,) * (image.ndim - 1)
     if name == "linear":
         gain = np.asarray(first, np.float32).reshape(shape)
-        return image * gain + np.asarray(second, np.float32).reshape(shape)
+        scaled: NDArray[np.float32] = image * gain + np.asarray(second, np.float32).reshape(shape)
+        return scaled
     if name == "clip":
         low = first[0] if first else None
-        return np.clip(image, low, second[0] if second else None)
+        clipped: NDArray[np.float32] = np.clip(image, low, second[0] if second else None)
+        return clipped
     if name == "above":
         return (image > np.asarray(first, np.float32).reshape(shape)).astype(np.float32)
     if name == "sigmoid":
-        return (1 / (1 + np.exp(-image))).astype(np.float32)
+        squashed: NDArray[np.float32] = (1 / (1 + np.exp(-image))).astype(np.float32)
+        return squashed
     if name == "softmax":
         power = np.exp(image - image.max(0, keepdims=True))
-        return (power / power.sum(0, keepdims=True)).astype(np.float32)
+        shares: NDArray[np.float32] = (power / power.sum(0, keepdims=True)).astype(np.float32)
+        return shares
     msg = f"unknown step {name!r}"
     raise ModelFileError(msg)
 
