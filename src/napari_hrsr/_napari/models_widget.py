@@ -122,8 +122,9 @@ class Models(QWidget):
     def ask_files(self) -> None:
         """Ask for files, and add them."""
         from napari_hrsr.models.foreign.loading import SUFFIXES
+        from napari_hrsr.models.foreign.opening import PROGRAM_SUFFIXES
 
-        kinds = " ".join(f"*{suffix}" for suffix in SUFFIXES)
+        kinds = " ".join(f"*{suffix}" for suffix in (*SUFFIXES, *PROGRAM_SUFFIXES))
         texts, _ = QFileDialog.getOpenFileNames(
             self, "Add networks", "", f"Networks ({kinds});;All files (*)"
         )

@@ -49,8 +49,9 @@ def show(
     with explained():
         from napari_hrsr.models.describing import describe_model
         from napari_hrsr.models.foreign.loading import SUFFIXES
+        from napari_hrsr.models.foreign.opening import PROGRAM_SUFFIXES
 
-        if name.lower().endswith(SUFFIXES):
+        if Path(name).is_dir() or name.lower().endswith((*SUFFIXES, *PROGRAM_SUFFIXES)):
             from napari_hrsr.models.load import load_model
 
             spec = load_model(Path(name)).spec

@@ -76,9 +76,10 @@ def add_models(
     path = Path(path)
     if not path.is_dir() or is_package(path):
         return [_add(path, cancelled, given)]
-    files = sorted(p for p in path.iterdir() if p.suffix.lower() in SUFFIXES)
+    kinds = (*SUFFIXES, ".onnx", ".zip")
+    files = sorted(p for p in path.iterdir() if p.suffix.lower() in kinds)
     if not files:
-        msg = f"{path.name} holds no file that ends in {', '.join(SUFFIXES)}"
+        msg = f"{path.name} holds no file that ends in {', '.join(kinds)}"
         raise ModelFileError(msg)
     added = []
     for number, file in enumerate(files):

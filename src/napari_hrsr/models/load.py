@@ -20,6 +20,7 @@ from napari_hrsr.models.foreign.bioimage import ATTACHED
 from napari_hrsr.models.foreign.containers import read_tensors
 from napari_hrsr.models.foreign.loading import SUFFIXES, load_published
 from napari_hrsr.models.foreign.opening import (
+    PROGRAM_SUFFIXES,
     attached_model,
     is_wrapped,
     open_trusted,
@@ -101,7 +102,9 @@ def load_model(
     if trusted is not None:
         trust(trusted)
     text = str(name_or_path)
-    by_suffix = isinstance(name_or_path, Path) or text.lower().endswith(SUFFIXES)
+    by_suffix = isinstance(name_or_path, Path) or text.lower().endswith(
+        (*SUFFIXES, *PROGRAM_SUFFIXES)
+    )
     if by_suffix or is_package(Path(text)):
         path = Path(text)
         if is_wrapped(path):

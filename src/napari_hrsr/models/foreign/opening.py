@@ -23,13 +23,15 @@ from napari_hrsr.models.foreign.wrapped import WrappedNetwork, wrapping_from_tex
 from napari_hrsr.models.header import METADATA_KEY
 from napari_hrsr.models.spec import ModelSpec, Weights, spec_to_dict
 
-_SUFFIXES = (".onnx", ".zip", ".yaml", ".yml")
+PROGRAM_SUFFIXES = (".onnx", ".zip", ".yaml", ".yml")
+"""What networks of other programs come in, beside files of weights."""
+
 _STORED = "content"
 
 
 def is_wrapped(path: Path) -> bool:
     """Tell whether a path is an ONNX file or a package, by its name or what a folder holds."""
-    return path.suffix.lower() in _SUFFIXES or is_package(path)
+    return path.suffix.lower() in PROGRAM_SUFFIXES or is_package(path)
 
 
 def attached_model(path: Path) -> bytes | None:
