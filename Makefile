@@ -43,7 +43,7 @@ system:
 $(VENV)/.installed: pyproject.toml | system
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(UV) "$(TORCH)" --editable ".[all]"
+	$(UV) $(if $(TORCH),"$(TORCH)") --editable ".[all]"
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
