@@ -12,7 +12,8 @@ found with the truth; non-local means with the noise that scikit-image
 estimates. Deblurring, beside scikit-image: Richardson-Lucy at the best number
 of iterations and the Wiener filter at the best balance, both found with the
 truth, both given the true point spread function. The networks are given the
-measured image alone, by ``upscale`` as anybody calls it.
+measured image alone, by ``upscale`` as anybody calls it. The noise that scikit-image
+estimates takes PyWavelets, which is not installed with napari-hrsr.
 """
 
 from __future__ import annotations
