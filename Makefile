@@ -26,7 +26,7 @@ demo: $(VENV)/.installed | system
 # processes with a thread each: small networks do not gain from more threads.
 test: TESTS := yes
 test: $(VENV)/.installed-dev | system
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.installed-dev | system
 	$(BIN)/ruff check .

@@ -95,7 +95,11 @@ def test_the_menus_hold_the_widgets_and_the_commands(make_napari_viewer):
             "Explain (napari-hrsr)",
             "Models (napari-hrsr)",
         ],
-        ["Super-resolve active layer x2 (napari-hrsr)", "Save result... (napari-hrsr)"],
+        [
+            "Super-resolve active layer x2 (napari-hrsr)",
+            "Denoise active layer (napari-hrsr)",
+            "Save result... (napari-hrsr)",
+        ],
     ]
 
 

@@ -87,8 +87,8 @@ def test_the_evaluation_of_a_result_is_one_click_away(viewer, qtbot):
     viewer.layers.selection.active = viewer.layers["cells x2"]
     widget.evaluate_button.clicked.emit(True)
     chosen = viewer.window.dock_widgets["Evaluate (napari-hrsr)"]
-    assert chosen.layer.value is viewer.layers["cells x2"]
-    assert chosen.source.value is viewer.layers["cells"]
+    assert chosen.layer.value == viewer.layers["cells x2"]
+    assert chosen.source.value == viewer.layers["cells"]
 
 
 def test_one_click_denoises_the_active_layer(viewer, qtbot):

@@ -196,6 +196,8 @@ def test_a_discriminator_that_wins_too_easily_is_reported(config):
     for step in range(300):
         module.play(drawn[step % 4], optimisers, torch.Tensor.backward)
         said.append(module.warning())
+        if said[-1]:
+            break
     assert said[0] == ""
     assert "every result" in said[-1]
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from napari_hrsr import upscale
-from napari_hrsr.errors import ModelError
+from napari_hrsr.api import settle_intensity
+from napari_hrsr.jobs import plan_job, start_job
 from napari_hrsr.models.load import load_model
 from napari_hrsr.models.nets.attention import AttentionUpscaler, ChannelAttention
 
@@ -65,7 +66,7 @@ def test_a_saved_network_upscales_in_tiles(scale, tmp_path: Path):
     checks.check_file_and_tiles(NAME, scale, tmp_path, **small)
 
 
-def test_over_the_whole_image_it_is_saved_but_never_cut_into_tiles(tmp_path: Path):
+def test_over_the_whole_image_its_tiles_are_faded_into_each_other(tmp_path: Path):
     arguments = SMALL | {"window": None}
     network = checks.scrambled(NAME, (2, 2), **arguments)
     assert network.halo is None
@@ -74,8 +75,12 @@ def test_over_the_whole_image_it_is_saved_but_never_cut_into_tiles(tmp_path: Pat
     model = load_model(path)
     image = np.random.default_rng(0).uniform(0, 1, (30, 20)).astype(np.float32)
     assert upscale(image, model, device="cpu").shape == (60, 40)
-    with pytest.raises(ModelError, match="depends on the whole image"):
-        upscale(image, model, device="cpu", tile=16)
+    job = plan_job(image, model, device="cpu", tile=16)
+    out = np.zeros(job.shape, job.dtype)
+    done = list(start_job(job, out, settle_intensity(job)))
+    assert len(done) == 4
+    assert max(tile.difference for tile in done) > 0
+    assert np.isfinite(out).all()
 
 
 @pytest.mark.parametrize("wrong", [{"window": 4}, {"window": -1}, {"reduction": 0}, {"ndim": 4}])
