@@ -197,7 +197,7 @@ def image(name, n):
                 : n - y, : n - x]
     return made
 source, result = image("source", side), image("result", 2 * side)
-found = evaluate(result, source=source, reference=image("truth", 2 * side), in_memory=2**15)
+found = evaluate(result, source=source, reference=image("truth", 2 * side), in_memory=2**17)
 assert found.consistency.deviation.shape == (side, side)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
