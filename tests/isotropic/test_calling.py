@@ -146,8 +146,6 @@ def test_doubt_is_where_the_two_orientations_differ(stack, model, tmp_path):
     assert doubt[26:34, 24:40, 24:32].mean() > 3 * np.median(doubt)
     whole = make_isotropic(odd, SPACING, model=model, with_doubt=True, dtype="uint16")[1]
     assert np.allclose(doubt, whole, atol=0.05)
-    shifted = make_isotropic(odd + 5000, SPACING, model=model, with_doubt=True)[1]
-    assert np.allclose(shifted, whole, atol=0.2)
 
 
 def test_learning_can_be_cancelled_and_cut_short(stack):
