@@ -145,3 +145,15 @@ def test_a_damaged_slice_is_named_without_its_name(series: tuple[Path, np.ndarra
         np.asarray(image.data)
     assert "Doe" not in str(info.value)
     assert pydicom.dcmread(folder / "b").PatientID == "SECRET-4711"
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Permissions do not stop the superuser, whom tests may run as.
+    def locked(_: Path) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", locked)
+    with pytest.raises(InputError, match=r"cannot be read \(Permission denied\)"):
+        read_image(tmp_path)

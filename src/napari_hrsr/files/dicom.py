@@ -69,10 +69,15 @@ def is_dicom(path: Path) -> bool:
     ----------
     path : Path
         A file or folder that exists.
+
+    Raises
+    ------
+    InputError
+        If the files of a folder cannot be listed.
     """
     if path.is_file():
         return path.name.lower().endswith(DICOM_SUFFIXES) or _has_mark(path)
-    files = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
+    files = [p for p in _files(path) if not p.name.startswith(".")]
     return any(_has_mark(file) for file in files[:20])
 
 
@@ -107,6 +112,15 @@ def read_dicom(path: str | Path) -> ImageFile:
     return _volume(slices)
 
 
+def _files(folder: Path) -> list[Path]:
+    """List the files of a folder by their names."""
+    try:
+        return sorted(p for p in folder.iterdir() if p.is_file())
+    except OSError as error:
+        msg = f"the folder cannot be read ({error.strerror}): check its permissions"
+        raise InputError(msg) from error
+
+
 def _has_mark(path: Path) -> bool:
     try:
         with path.open("rb") as file:
@@ -117,10 +131,7 @@ def _has_mark(path: Path) -> bool:
 
 def _slices(path: Path) -> list[_Slice]:
     """Read the headers, and sort the slices along the direction across them."""
-    if path.is_file():
-        files = [path]
-    else:
-        files = sorted(p for p in path.iterdir() if p.is_file() and _has_mark(p))
+    files = [path] if path.is_file() else [p for p in _files(path) if _has_mark(p)]
     found = [_header(file) for file in files]
     if not found:
         msg = "the folder holds no DICOM images"
