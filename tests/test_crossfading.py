@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks import Repeat
 from numpy.testing import assert_allclose, assert_array_equal
@@ -13,6 +13,7 @@ from torch import Tensor
 from napari_hrsr import upscale
 from napari_hrsr.crossfading import Crossfade
 from napari_hrsr.errors import CancelledError
+from napari_hrsr.intensity import Intensity
 from napari_hrsr.tiling import plan_tiles
 
 
@@ -85,6 +86,23 @@ def test_tiles_report_by_how_much_they_differ() -> None:
     assert 4 < max(found) < 12
     exact = plan_job(ramp, Repeat(halo=(0, 0)), tile=80)
     assert {done.difference for done in start_job(exact, out, settle_intensity(exact))} == {0.0}
+
+
+@given(
+    tile=st.integers(7, 45),
+    offset=st.floats(-4, 4),
+    seed=st.integers(0, 10),
+)
+@settings(max_examples=20, deadline=None)
+def test_tiles_that_agree_are_not_reported_to_differ(tile: int, offset: float, seed: int) -> None:
+    from napari_hrsr.jobs import plan_job, start_job
+
+    image = np.random.default_rng(seed).random((60, 70), np.float32) + np.float32(offset)
+    job = plan_job(image, Repeat(halo=None), tile=tile, dtype=np.float32)
+    out = np.zeros(job.shape, np.float32)
+    levels = Intensity(np.array(0.0), np.array(1.0), np.array(0.0))
+    differences = [done.difference for done in start_job(job, out, levels)]
+    assert max(differences) < 1e-5
 
 
 def test_it_is_cancelled_between_windows() -> None:

@@ -160,27 +160,30 @@ class Faded:
             in a pixel: where two are mixed evenly, what they differ by.
         """
         position, _ = divmod(index, len(self.crossfade.plan))
+        shape = [(b - a) * k for (a, b), k in zip(window, self.scale, strict=True)]
         total: NDArray[np.float32] | None = None
-        squares: NDArray[np.float32] | None = None
+        parts = []
         for tile in self.crossfade.partners(window):
             extent = self.crossfade.extent(tile)
             common = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(window, extent, strict=True)]
             if any(a >= b for a, b in common):
                 continue
             result = self._result(position * len(self.crossfade.plan) + tile, extent)
-            part = result[(slice(None), *self._inside(common, extent))]
+            # A copy, so that a result need not stay in memory for a strip of it.
+            part = result[(slice(None), *self._inside(common, extent))].copy()
             weight = self.crossfade.weights(tile, common, self.scale)
-            if total is None or squares is None:
-                shape = [(b - a) * k for (a, b), k in zip(window, self.scale, strict=True)]
-                total = np.zeros((len(result), *shape), np.float32)
-                squares = np.zeros_like(total)
             place = (slice(None), *self._inside(common, window))
+            if total is None:
+                total = np.zeros((len(result), *shape), np.float32)
             total[place] += weight * part
-            squares[place] += weight * part * part
+            parts.append((place, weight, part))
         assert total is not None
-        assert squares is not None
-        # The mean square less the square of the mean, at most a quarter of the difference's.
-        spread = np.maximum(squares - total * total, 0)
+        # In a second pass: the mean square less the square of the mean would leave nothing of
+        # differences below a thousandth.
+        spread = np.zeros_like(total)
+        for place, weight, part in parts:
+            part -= total[place]
+            spread[place] += weight * np.square(part, out=part)
         return total, 2 * float(np.sqrt(spread.max()))
 
     def _result(self, index: int, extent: tuple[Interval, ...]) -> NDArray[np.float32]:
