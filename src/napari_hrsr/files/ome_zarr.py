@@ -12,12 +12,10 @@ from typing import Any, Self
 
 import numpy as np
 import psutil
-import zarr
-from zarr.codecs import BytesCodec, Crc32cCodec, ZstdCodec
 
 from napari_hrsr.errors import OutputError
-from napari_hrsr.files.image_file import RECORD_KEY, LazyPixels
-from napari_hrsr.files.ome_zarr_axes import multiscales_metadata, stored_axes
+from napari_hrsr.files.ome_zarr_axes import stored_axes
+from napari_hrsr.files.ome_zarr_store import PYRAMID_SHARE, OmeZarrStore
 from napari_hrsr.files.partial import (
     Cancelled,
     cannot_write,
@@ -25,15 +23,10 @@ from napari_hrsr.files.partial import (
     check_folder,
     check_space,
 )
-from napari_hrsr.files.pyramid import binned, blocks
+from napari_hrsr.files.pyramid import blocks
 from napari_hrsr.metadata import ImageMetadata
 from napari_hrsr.pixels import read_block
 
-PYRAMID_SHARE = 1.34
-"""A 2D pyramid takes a third more than its finest level."""
-
-_SMALLEST_LEVEL = 512
-_ISOTROPIC = 1.5
 _OWNER = ".writer"
 
 
@@ -59,9 +52,7 @@ class OmeZarrResult:
     Attributes
     ----------
     array : zarr.Array
-        Where to write. Slices that cover whole chunks may be written from
-        several threads. For images whose axes OME-Zarr stores in another
-        order (colour samples last, for one) a view in the image's order.
+        Where to write, see `OmeZarrStore`.
 
     Raises
     ------
@@ -81,30 +72,24 @@ class OmeZarrResult:
         overwrite: bool = False,
     ) -> None:
         self.path = Path(path)
-        self._metadata = metadata
-        self._stored = stored_axes(metadata.axes)
         self._overwrite = overwrite
+        stored_axes(metadata.axes)
         check_folder(self.path.parent)
         check_target(self.path, overwrite=overwrite)
-        dtype = np.dtype(dtype)
-        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        nbytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         check_space(self.path.parent, int(nbytes * PYRAMID_SHARE))
-        self._partial = self.path.with_name(self.path.name + ".partial")
+        self._partial = partial_name(self.path)
         _claim(self._partial)
         try:
-            self._group = zarr.create_group(self._partial, zarr_format=3)
-            order = self._stored.order
-            self._levels = [
-                self._create(
-                    0, tuple(shape[i] for i in order), tuple(chunks[i] for i in order), dtype
-                )
-            ]
+            self._store = OmeZarrStore.create(
+                self._partial, shape=shape, dtype=dtype, chunks=chunks, metadata=metadata
+            )
         except BaseException as error:
             self._remove()
             if isinstance(error, OSError):
                 raise cannot_write(self.path, error) from error
             raise
-        self.array: Any = self._present(self._levels[0])
+        self.array: Any = self._store.array
 
     def __enter__(self) -> Self:
         return self
@@ -145,22 +130,14 @@ class OmeZarrResult:
             If `cancelled` returned True.
         """
         if (record or {}).get("complete", True):
-            self._check_written()
+            self._store.check_written()
         try:
-            while max(self._spatial(self._levels[-1].shape)) > _SMALLEST_LEVEL:
-                self._add_level(cancelled)
-            self._group.attrs[RECORD_KEY] = {
-                "axes": self._metadata.axes,
-                "shape": list(self.array.shape),
-                "record": record,
-            }
-            # Last, so that an unfinished store is never taken for an image.
-            self._group.attrs["ome"] = self._describe()
+            self._store.describe(record, image_name(self.path), cancelled)
             (self._partial / _OWNER).unlink()
-            self._rename()
+            take_name(self._partial, self.path, overwrite=self._overwrite)
         except OSError as error:
             raise cannot_write(self.path, error) from error
-        return self._present(zarr.open_array(self.path / "0", mode="r+"))
+        return self._store.renamed(self.path)
 
     def keep(self, record: dict[str, Any] | None = None) -> Any:
         """Finish a result of which only a part was computed.
@@ -169,90 +146,41 @@ class OmeZarrResult:
         """
         return self.finish({**(record or {}), "complete": False})
 
-    def _create(
-        self, level: int, shape: tuple[int, ...], chunks: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> zarr.Array[Any]:
-        return self._group.create_array(
-            str(level),
-            shape=shape,
-            chunks=tuple(max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True)),
-            dtype=dtype,
-            serializer=BytesCodec(),
-            compressors=[ZstdCodec(level=1), Crc32cCodec()],
-            fill_value=0,
-            dimension_names=list(self._stored.names),
-            # Zeros are written too, so that a missing chunk is known to be missing.
-            config={"write_empty_chunks": True},
-        )
-
-    def _check_written(self) -> None:
-        array = self._levels[0]
-        missing = array.nchunks - array.nchunks_initialized
-        if missing:
-            msg = f"{self.path.name}: {missing} of its {array.nchunks} chunks were never written"
-            raise OutputError(msg)
-
-    def _present(self, array: zarr.Array[Any]) -> Any:
-        order = self._stored.order
-        if order == tuple(range(len(order))):
-            return array
-        return LazyPixels(array, self.path.name, np.argsort(order).tolist())
-
-    def _spatial(self, values: tuple[int, ...]) -> list[int]:
-        kinds = zip(values, self._stored.types, strict=True)
-        return [value for value, kind in kinds if kind == "space"]
-
-    def _add_level(self, cancelled: Cancelled | None) -> None:
-        """Halve Y and X of the last level, and Z where its pixels are not longer."""
-        finer = self._levels[-1]
-        scale = {
-            name: self._metadata.scale[axis] * self._levels[0].shape[i] / finer.shape[i]
-            for i, (name, axis) in enumerate(
-                zip(self._stored.names, self._stored.order, strict=True)
-            )
-        }
-        bins = []
-        for name, kind, n in zip(self._stored.names, self._stored.types, finer.shape, strict=True):
-            deep = name == "z" and abs(scale["z"]) > _ISOTROPIC * abs(scale["x"])
-            bins.append(2 if kind == "space" and n > 1 and not deep else 1)
-        shape = tuple(-(-n // k) for n, k in zip(finer.shape, bins, strict=True))
-        coarser = self._create(len(self._levels), shape, finer.chunks, finer.dtype)
-        for chunk in blocks(coarser.shape, coarser.chunks):
-            check_cancelled(cancelled)
-            coarser[chunk] = binned(finer, chunk, bins)
-        self._levels.append(coarser)
-
-    def _describe(self) -> dict[str, Any]:
-        shapes = [level.shape for level in self._levels]
-        name = self.path.name.removesuffix(".zarr").removesuffix(".ome")
-        described = multiscales_metadata(self._metadata, self._stored, shapes, name)
-        if self._metadata.channels and "C" in self._metadata.axes:
-            described["omero"] = {
-                "channels": [
-                    {"label": label, "color": "FFFFFF", "active": True}
-                    for label in self._metadata.channels
-                ]
-            }
-        return described
-
-    def _rename(self) -> None:
-        """Take the name; an old result goes only after the new one has it."""
-        check_target(self.path, overwrite=self._overwrite)
-        if not self.path.exists():
-            self._partial.rename(self.path)
-            return
-        old = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.partial")
-        self.path.rename(old)
-        try:
-            self._partial.rename(self.path)
-        except OSError:
-            old.rename(self.path)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-
     def _remove(self) -> None:
         # After `finish` this folder has its final name, and nothing is removed.
         shutil.rmtree(self._partial, ignore_errors=True)
+
+
+def partial_name(path: Path) -> Path:
+    """Return where a result lies until it is complete."""
+    return path.with_name(path.name + ".partial")
+
+
+def image_name(path: Path) -> str:
+    """Return the name of the image in an OME-Zarr."""
+    return path.name.removesuffix(".zarr").removesuffix(".ome")
+
+
+def take_name(partial: Path, path: Path, *, overwrite: bool) -> None:
+    """Give a complete OME-Zarr its name; an old one goes only after the new one has it.
+
+    Raises
+    ------
+    OutputError
+        As `check_target`.
+    """
+    check_target(path, overwrite=overwrite)
+    if not path.exists():
+        partial.rename(path)
+        return
+    old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    path.rename(old)
+    try:
+        partial.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
