@@ -10,7 +10,6 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import platformdirs
 from napari_hrsr.errors import ModelFileError, OutputError
 from napari_hrsr.models.header import parse_spec, read_header
 from napari_hrsr.models.spec import ModelSpec, Weights
+from napari_hrsr.models.writing import write_whole
 
 _DEFAULTS = "defaults.json"
 
@@ -113,13 +113,7 @@ def install_content(name: str, content: bytes) -> ModelSpec:
         raise ModelFileError(msg)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        number, partial = tempfile.mkstemp(".partial", ".", folder)
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(content)
-            Path(partial).replace(target)
-        finally:
-            Path(partial).unlink(missing_ok=True)
+        write_whole(target, content)
     except OSError as error:
         msg = f"cannot install {name} in {folder}: {error.strerror or error}"
         raise OutputError(msg) from error
@@ -175,7 +169,7 @@ def _keep_defaults(chosen: dict[str, str]) -> None:
     folder = user_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / _DEFAULTS).write_text(json.dumps(chosen), "utf-8")
+        write_whole(folder / _DEFAULTS, json.dumps(chosen).encode())
     except OSError as error:
         msg = f"cannot keep the choice in {folder}: {error.strerror or error}"
         raise OutputError(msg) from error

@@ -62,7 +62,7 @@ def read_tensors(name: str, content: bytes) -> dict[str, Tensor]:
     """
     if content[:4] == b"PK\x03\x04":
         found = _read_zip(name, content)
-    elif _is_pickle(content):
+    elif is_legacy_pickle(content):
         msg = (
             f"{name} has the format from before torch 1.6, which cannot be checked before it is "
             f"read: make a safe copy of it with 'napari-hrsr models convert {name}', and open that"
@@ -76,6 +76,18 @@ def read_tensors(name: str, content: bytes) -> dict[str, Tensor]:
         raise ModelFileError(msg)
     check_tensors(name, tensors, len(content))
     return tensors
+
+
+def is_legacy_pickle(content: bytes) -> bool:
+    """Tell whether a file has a format from before torch 1.6: a bare pickle, or a tar of several.
+
+    Parameters
+    ----------
+    content : bytes
+        The file, or its first 512 bytes.
+    """
+    pickled = content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    return pickled or content[257:262] == b"ustar"
 
 
 def check_tensors(name: str, tensors: Mapping[str, Tensor], size: int) -> None:
@@ -200,12 +212,6 @@ def _check_records(name: str, records: list[zipfile.ZipInfo], size: int) -> None
     if sum(record.file_size for record in records) > size:
         msg = f"{name} states more bytes than it has"
         raise ModelFileError(msg)
-
-
-def _is_pickle(content: bytes) -> bool:
-    """Tell the old formats of torch: a bare pickle, or a tar of several."""
-    pickled = content[:1] == b"\x80" and content[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
-    return pickled or content[257:262] == b"ustar"
 
 
 def _unwrapped(found: Any) -> Any:

@@ -16,8 +16,9 @@ from pathlib import Path
 from safetensors.torch import load, save
 
 from napari_hrsr.errors import ModelFileError, OutputError
-from napari_hrsr.models.foreign.containers import check_tensors, read_tensors
+from napari_hrsr.models.foreign.containers import check_tensors, is_legacy_pickle, read_tensors
 from napari_hrsr.models.foreign.reading import read_file
+from napari_hrsr.models.writing import write_whole
 
 _CHILD = Path(__file__).with_name("legacy_child.py")
 _SECONDS = 120
@@ -55,15 +56,17 @@ def convert(source: Path, target: Path, *, overwrite: bool = False) -> int:
         msg = f"{target.name} exists: choose another name, or allow it to be overwritten"
         raise OutputError(msg)
     content = read_file(source)
-    try:
-        tensors = read_tensors(source.name, content)
-    except ModelFileError as error:
-        if "models convert" not in str(error):
-            raise
+    if is_legacy_pickle(content):
         tensors = load(_in_child(source))
-        check_tensors(source.name, tensors, len(content) + sum(map(len, tensors)) * 16)
+        check_tensors(source.name, tensors, len(content))
+    else:
+        tensors = read_tensors(source.name, content)
     dense = {key: tensor.contiguous().clone() for key, tensor in tensors.items()}
-    _write(target, save(dense))
+    try:
+        write_whole(target, save(dense))
+    except OSError as error:
+        msg = f"cannot write {target.name}: {error.strerror or error}"
+        raise OutputError(msg) from error
     return len(dense)
 
 
@@ -101,17 +104,3 @@ def _in_child(source: Path) -> bytes:
             msg = f"{source.name} cannot be converted: {reason[0][:300]}"
             raise ModelFileError(msg)
         return out.read_bytes()
-
-
-def _write(target: Path, content: bytes) -> None:
-    try:
-        number, partial = tempfile.mkstemp(".partial", ".", target.absolute().parent)
-        try:
-            with os.fdopen(number, "wb") as file:
-                file.write(content)
-            Path(partial).replace(target)
-        finally:
-            Path(partial).unlink(missing_ok=True)
-    except OSError as error:
-        msg = f"cannot write {target.name}: {error.strerror or error}"
-        raise OutputError(msg) from error
