@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import spandrel
 import torch
 from numpy.testing import assert_allclose
 from safetensors.torch import save_file
-from spandrel.architectures.Compact import Compact
-from spandrel.architectures.DnCNN import DnCNN
-from spandrel.architectures.ESRGAN import ESRGAN
-from spandrel.architectures.SwinIR import SwinIR
-from torch import Tensor
+from torch import Tensor, nn
 
 from napari_hrsr import load_model, upscale
 from napari_hrsr.errors import ModelFileError
@@ -25,15 +21,29 @@ from napari_hrsr.models.foreign.legacy import convert
 pytestmark = pytest.mark.filterwarnings("ignore:torch.meshgrid", "ignore::DeprecationWarning")
 
 
+def published(architecture: str, **arguments: Any) -> nn.Module:
+    """Build a network of spandrel's."""
+    # Not while tests are collected: it takes seconds to import.
+    module = importlib.import_module(f"spandrel.architectures.{architecture}")
+    network: nn.Module = getattr(module, architecture)(**arguments)
+    return network
+
+
+def untiled(state: dict[str, Tensor]) -> Any:
+    """Load weights as spandrel does."""
+    spandrel = importlib.import_module("spandrel")
+    return spandrel.ModelLoader().load_from_state_dict(dict(state))
+
+
 def dncnn(features: int = 64) -> dict[str, Tensor]:
     torch.manual_seed(0)
-    return DnCNN(in_nc=1, out_nc=1, nc=features, nb=17, act_mode="R").state_dict()
+    return published("DnCNN", in_nc=1, out_nc=1, nc=features, nb=17, act_mode="R").state_dict()
 
 
 def compact(channels: int = 3) -> dict[str, Tensor]:
     torch.manual_seed(1)
-    return Compact(
-        num_in_ch=channels, num_out_ch=channels, num_feat=8, num_conv=3, upscale=2
+    return published(
+        "Compact", num_in_ch=channels, num_out_ch=channels, num_feat=8, num_conv=3, upscale=2
     ).state_dict()
 
 
@@ -63,9 +73,8 @@ def test_a_published_denoiser_equals_spandrel_untiled(how: str, tmp_path: Path) 
     assert model.spec.task == "denoise"
     assert model.spec.halo == (17, 17)
     result = upscale(image, path, tile=40, dtype=np.float32)
-    untiled = spandrel.ModelLoader().load_from_state_dict(dict(state))
     with torch.inference_mode():
-        whole = untiled.model.eval()(torch.from_numpy(image / np.float32(65535))[None, None])
+        whole = untiled(state).model.eval()(torch.from_numpy(image / np.float32(65535))[None, None])
     assert_allclose(result, whole[0, 0].numpy() * 65535, atol=65535 * 1e-5)
 
 
@@ -84,15 +93,16 @@ def test_8_bit_colours_are_given_to_it_as_the_author_did(tmp_path: Path) -> None
     state = compact()
     path = kept(state, tmp_path, "zip")
     image = np.random.default_rng(2).integers(60, 200, (31, 42, 3)).astype(np.uint8)
-    untiled = spandrel.ModelLoader().load_from_state_dict(dict(state))
     batch = torch.from_numpy(image / np.float32(255)).permute(2, 0, 1)[None]
-    expected = untiled(batch)[0].permute(1, 2, 0).numpy() * 255
+    expected = untiled(state)(batch)[0].permute(1, 2, 0).numpy() * 255
     result = upscale(image, path, axes="YXS", tile=16)
     assert_allclose(result, np.rint(expected), atol=1)
 
 
 def test_bounded_and_fading_fields_are_measured(tmp_path: Path) -> None:
-    state = ESRGAN(in_nc=3, out_nc=3, num_filters=8, num_blocks=1, scale=4).state_dict()
+    state = published(
+        "ESRGAN", in_nc=3, out_nc=3, num_filters=8, num_blocks=1, scale=4
+    ).state_dict()
     spec = load_model(kept(state, tmp_path, "zip")).spec
     assert (spec.scale, spec.channels) == ((4, 4), 3)
     assert spec.halo is not None
@@ -104,8 +114,8 @@ def test_bounded_and_fading_fields_are_measured(tmp_path: Path) -> None:
 
 def test_windows_of_attention_start_on_their_multiples(tmp_path: Path) -> None:
     torch.manual_seed(2)
-    network = SwinIR(
-        upscale=2, img_size=16, window_size=8, depths=[2], embed_dim=8, num_heads=[2],
+    network = published(
+        "SwinIR", upscale=2, img_size=16, window_size=8, depths=[2], embed_dim=8, num_heads=[2],
         mlp_ratio=2, upsampler="pixelshuffledirect",
     )  # fmt: skip
     path = kept(network.state_dict(), tmp_path, "zip")
@@ -118,7 +128,7 @@ def test_windows_of_attention_start_on_their_multiples(tmp_path: Path) -> None:
 
 def test_the_measured_noise_is_told_to_a_network_that_asks(tmp_path: Path) -> None:
     torch.manual_seed(3)
-    network = DnCNN(in_nc=2, out_nc=1, nc=8, nb=15, act_mode="R", mode="FDnCNN")
+    network = published("DnCNN", in_nc=2, out_nc=1, nc=8, nb=15, act_mode="R", mode="FDnCNN")
     # Untrained weights let nothing through so many layers.
     state = {key: 2 * value for key, value in network.state_dict().items()}
     path = kept(state, tmp_path, "zip")
@@ -137,3 +147,13 @@ def test_a_legacy_file_that_runs_code_is_not_converted(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=r"evil\.pth cannot be converted"):
         convert(path, tmp_path / "out.safetensors")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["evil.pth"]
+
+
+def test_a_legacy_file_that_would_grow_is_not_converted(tmp_path: Path) -> None:
+    path = tmp_path / "growing.pth"
+    weights = torch.ones(50, 50)
+    state = {str(number): weights for number in range(3)}
+    torch.save(state, path, _use_new_zipfile_serialization=False)
+    with pytest.raises(ModelFileError, match="used several times"):
+        convert(path, tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()

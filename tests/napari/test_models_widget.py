@@ -7,7 +7,6 @@ import torch
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import QApplication
-from spandrel.architectures.Compact import Compact
 
 from napari_hrsr._napari import models_widget
 from napari_hrsr._napari.isotropic_controller import Relay
@@ -45,6 +44,9 @@ def dock(viewer, kind=Models):
 
 
 def published(path):
+    # Not while tests are collected: it takes seconds to import.
+    from spandrel.architectures.Compact import Compact
+
     torch.manual_seed(1)
     network = Compact(num_in_ch=3, num_out_ch=3, num_feat=8, num_conv=1, upscale=2)
     torch.save(network.state_dict(), path)
