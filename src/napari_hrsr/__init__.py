@@ -21,6 +21,7 @@ _PUBLIC = {
     "export_model": "training.export",
     "fuse_frames": "frames.fusing",
     "list_models": "models.catalog",
+    "live_view": "lazy.opening",
     "load_model": "models.load",
     "make_isotropic": "isotropic.calling",
     "make_isotropic_layer": "isotropic.calling",
@@ -41,6 +42,7 @@ __all__ = [
     "export_model",
     "fuse_frames",
     "list_models",
+    "live_view",
     "load_model",
     "make_isotropic",
     "make_isotropic_layer",
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from napari_hrsr.frames.fusing import fuse_frames
     from napari_hrsr.geometry import upscaled_scale_translate
     from napari_hrsr.isotropic.calling import make_isotropic, make_isotropic_layer
+    from napari_hrsr.lazy.opening import live_view
     from napari_hrsr.models.catalog import list_models
     from napari_hrsr.models.load import load_model
     from napari_hrsr.models.spec import ModelSpec, Upscaler

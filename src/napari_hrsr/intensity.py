@@ -94,6 +94,7 @@ def measure_intensity(
     *,
     per: Per = "channel",
     levels: Levels = (LOW_PERCENTILE, HIGH_PERCENTILE),
+    every: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Intensity:
@@ -116,6 +117,9 @@ def measure_intensity(
     levels : tuple of float or None
         Percentiles that are measured as black and white; None for the mean and
         the mean plus one standard deviation.
+    every : bool, optional
+        Read and check every value, by default those of the images named above.
+        Where it is False, values that cannot be used are passed over.
     progress : callable, optional
         Called with the number of slabs done and in total.
     cancelled : callable, optional
@@ -137,7 +141,7 @@ def measure_intensity(
     if per not in ("channel", "image", "frame"):
         msg = f"intensity is measured per 'channel', 'image' or 'frame', got {per!r}"
         raise InputError(msg)
-    every = needs_every_value(source.dtype)
+    every = needs_every_value(source.dtype) if every is None else every
     apart = {"channel": "C", "image": "", "frame": "CT"}[per]
     lengths = axes.pick_looped(source.shape)
     groups = tuple(
@@ -159,6 +163,9 @@ def measure_intensity(
             if progress is not None:
                 progress(done, total)
         sample = np.concatenate(values).astype(np.float64)
+        if not every:
+            sample = sample[np.abs(sample) <= np.finfo(np.float32).max]
+            sample = sample if sample.size else np.zeros(1)
         if levels is None:
             low[group], high[group] = sample.mean(), sample.mean() + sample.std()
         else:

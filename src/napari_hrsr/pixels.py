@@ -38,6 +38,12 @@ def check_source(source: Any) -> Any:
     if isinstance(source, np.ma.MaskedArray):
         msg = "masked arrays are not supported: fill the mask first, with image.filled(value)"
         raise InputError(msg)
+    if getattr(source, "is_live_view", False):
+        msg = (
+            "this is a live view, which holds only what has been looked at: "
+            "take its source, or compute all of it first"
+        )
+        raise InputError(msg)
     source = _as_array(source)
     _check_dtype(np.dtype(source.dtype))
     if any(isinstance(n, float) and math.isnan(n) for n in source.shape):
