@@ -23,6 +23,10 @@ class ModelFileError(ModelError):
     """A file of weights is damaged, untrusted or not a model."""
 
 
+class UntrustedError(ModelFileError):
+    """The file holds code, and the user has not said that it may be run."""
+
+
 class OutputError(HrsrError):
     """The result cannot be written where it was asked for."""
 
@@ -45,3 +49,7 @@ class TrainingError(HrsrError):
 
 class CancelledError(HrsrError):
     """The run was cancelled before it was complete."""
+
+
+class PausedError(CancelledError):
+    """The run was cancelled, but what it has written is kept: it can be resumed."""

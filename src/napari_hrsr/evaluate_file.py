@@ -18,11 +18,11 @@ from napari_hrsr.evaluation.evaluating import evaluate
 from napari_hrsr.evaluation.images import check_factor, whole
 from napari_hrsr.evaluation.report import write_report
 from napari_hrsr.evaluation.subject import Given, Subject, choose_subject
+from napari_hrsr.file_results import Report
 from napari_hrsr.files import check_output, read_image, write_image
 from napari_hrsr.files.partial import check_folder, partial_file
 from napari_hrsr.forward import ForwardModel
 from napari_hrsr.metadata import ImageMetadata
-from napari_hrsr.upscale_file import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ import numpy as np
 
 from napari_hrsr.axes import check_names
 from napari_hrsr.errors import InputError
+from napari_hrsr.file_results import Report, check_paths, into_file
 from napari_hrsr.files import ImageFile, check_output, read_image, write_image
 from napari_hrsr.frames.fusing import Fusion, plan_fusion, run_fusion
 from napari_hrsr.frames.jobs import FusionJob
 from napari_hrsr.frames.stack import FRAME_AXIS, FrameStack, open_stack
 from napari_hrsr.frames.wishing import make_wishes, without_axis
 from napari_hrsr.metadata import ImageMetadata, upscaled_metadata
-from napari_hrsr.upscale_file import Report, check_paths, into_file
 
 if TYPE_CHECKING:
     from napari_hrsr.jobs import Job

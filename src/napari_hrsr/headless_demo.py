@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from napari_hrsr.api import upscale
+from napari_hrsr.file_planning import Settings
 from napari_hrsr.files import read_image
 from napari_hrsr.samples import sample_path
-from napari_hrsr.upscale_file import Settings, upscale_file
+from napari_hrsr.upscale_file import upscale_file
 
 SAMPLE = "cells"
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_hrsr.axes import check_names
 from napari_hrsr.errors import InputError
+from napari_hrsr.file_results import Report, check_paths, into_file
 from napari_hrsr.files import check_output, read_image
 from napari_hrsr.isotropic.measuring import Wishes
 from napari_hrsr.isotropic.reporting import describe_restoration, describe_width
@@ -25,7 +26,6 @@ from napari_hrsr.isotropic.running import (
 )
 from napari_hrsr.jobs import Job
 from napari_hrsr.metadata import ImageMetadata, upscaled_metadata
-from napari_hrsr.upscale_file import Report, check_paths, into_file
 
 
 def isotropic_file(

@@ -38,7 +38,7 @@ from napari_hrsr.pixels import check_source
 from napari_hrsr.projecting import Projections
 from napari_hrsr.regridding import Regrid, result_bounds
 from napari_hrsr.tiling import TilePlan, plan_tiles
-from napari_hrsr.upscaling import TileDone, count_tiles, upscale_tiles
+from napari_hrsr.upscaling import TileDone, count_tiles, tile_region, upscale_tiles
 
 Region = Sequence[tuple[int, int] | None]
 
@@ -96,8 +96,7 @@ class Job:
     @property
     def factor(self) -> tuple[float, ...]:
         """Pixels of the result in one of the source, on every axis of the image."""
-        scale = self.model.spec.scale if self.regrid is None else self.regrid.factor
-        return self.axes.spread(scale)
+        return self.axes.spread(self._spatial_factor)
 
     @property
     def origin(self) -> tuple[float, ...]:
@@ -117,6 +116,14 @@ class Job:
         if self.axes.samples is not None:
             chunks[self.axes.samples] = self.shape[self.axes.samples]
         return tuple(chunks)
+
+    def region_of(self, tile: int) -> tuple[tuple[int, int], ...]:
+        """Return what a tile writes: first and one past the last pixel on every axis."""
+        return tile_region(tile, self.plan, self.axes, self.shape, self._spatial_factor)
+
+    @property
+    def _spatial_factor(self) -> tuple[float, ...]:
+        return self.model.spec.scale if self.regrid is None else self.regrid.factor
 
 
 def plan_job(

@@ -22,8 +22,9 @@ class Recipe:
 
     Attributes
     ----------
-    model : str
-        Name of the model; of a chain those of its models with ``+`` between.
+    model : str or tuple of str
+        Name of the model; of a chain those of its models with ``+`` between, or
+        the names and files of its models.
     sha256 : tuple of str or None
         Digest of its weights; of a chain those of its models, in their order.
     axes, dtype, precision, device : str
@@ -40,7 +41,7 @@ class Recipe:
         How the result was held to its source.
     """
 
-    model: str
+    model: str | tuple[str, ...]
     sha256: tuple[str | None, ...]
     axes: str
     dtype: str
@@ -131,10 +132,28 @@ def read_recipe(path: str | Path) -> Recipe:
             f"({record['task']}): repeat it with the command for that"
         )
         raise InputError(msg)
+    return recipe_from_record(record, path.name)
+
+
+def recipe_from_record(record: dict[str, Any], name: str) -> Recipe:
+    """Return the recipe that a record holds.
+
+    Parameters
+    ----------
+    record : dict
+        From `jobs.describe_job`.
+    name : str
+        Of the file that it was found in, for messages.
+
+    Raises
+    ------
+    InputError
+        If something is missing in it.
+    """
     try:
         return _recipe(record)
     except (KeyError, TypeError, ValueError) as error:
-        msg = f"the record in {path.name} is not complete ({type(error).__name__}: {error})"
+        msg = f"the record in {name} is not complete ({type(error).__name__}: {error})"
         raise InputError(msg) from error
 
 

@@ -309,11 +309,12 @@ class _Job:
     ) -> list[tuple[int, Region]]:
         """Round, clip and write the bodies of a batch."""
         axes, dtype = self.axes, np.dtype(self.out.dtype)
+        factor = self.spec.scale if self.regrid is None else self.regrid.factor
         kept = sorted(axes.spatial if axes.samples is None else (*axes.spatial, axes.samples))
         position = {axis: 1 + i for i, axis in enumerate(axes.spatial)}
         written = []
         for tile, result in zip(tiles, results, strict=True):
-            region = self._target(tile)
+            region = tile_region(tile.index, self.plan, axes, self.out.shape, factor)
             values = cast_values(result, dtype)
             values = values[0] if axes.samples is None else values
             order = [position.get(axis, 0) - (axes.samples is None) for axis in kept]
@@ -333,20 +334,37 @@ class _Job:
             msg = f"the result cannot be written: {str(error) or type(error).__name__}"
             raise OutputError(msg) from error
 
-    def _target(self, tile: _Tile) -> Region:
-        """Where a tile's body lies in the result."""
-        region = [(0, n) for n in self.out.shape]
-        factor = self.spec.scale if self.regrid is None else self.regrid.factor
-        lengths = self.plan.shape
-        spatial = zip(self.axes.spatial, tile.spans, self.plan.region, lengths, factor, strict=True)
-        for axis, span, (start, _), n, k in spatial:
-            origin, _ = result_bounds(start, start, n, k)
-            first, last = result_bounds(span.body_start, span.body_stop, n, k)
-            region[axis] = (first - origin, last - origin)
-        looped = zip(self.axes.looped, tile.loop, self.first or (0,) * len(tile.loop), strict=True)
-        for axis, at, origin in looped:
-            region[axis] = (at - origin, at - origin + 1)
-        return tuple(region)
+
+def tile_region(
+    index: int, plan: TilePlan, axes: Axes, shape: Sequence[int], factor: Sequence[float]
+) -> Region:
+    """Return where a tile's body lies in the result.
+
+    Parameters
+    ----------
+    index : int
+        Number of the tile among all of the image.
+    plan : TilePlan
+        The tiles, over the spatial axes.
+    axes : Axes
+        The roles of the image's axes.
+    shape : sequence of int
+        Of the result.
+    factor : sequence of float
+        Pixels of the result in one of the source, per spatial axis.
+    """
+    position, tile = divmod(index, len(plan))
+    region = [(0, n) for n in shape]
+    spatial = zip(axes.spatial, plan[tile], plan.region, plan.shape, factor, strict=True)
+    for axis, span, (start, _), n, k in spatial:
+        origin, _ = result_bounds(start, start, n, k)
+        first, last = result_bounds(span.body_start, span.body_stop, n, k)
+        region[axis] = (first - origin, last - origin)
+    lengths = axes.pick_looped(shape)
+    if lengths:
+        for axis, at in zip(axes.looped, np.unravel_index(position, lengths), strict=True):
+            region[axis] = (int(at), int(at) + 1)
+    return tuple(region)
 
 
 def normalisation(

@@ -7,11 +7,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from napari_hrsr.errors import CancelledError, HrsrError
+from napari_hrsr.errors import CancelledError, HrsrError, PausedError
+
+if TYPE_CHECKING:
+    from napari_hrsr.models.foreign.trust import TrustRequest
 
 _CANCELLED = 130
 
@@ -28,7 +31,8 @@ def explained(cancelled: str = "cancelled, nothing was written") -> Iterator[Cal
     Notes
     -----
     Ctrl-C asks the run to stop, which it does between two tiles; a second one
-    stops it at once. Either way nothing is left of the result.
+    stops it at once. What is left of the result is nothing, or a run that
+    says that it can be resumed.
     """
     stop = threading.Event()
 
@@ -42,6 +46,9 @@ def explained(cancelled: str = "cancelled, nothing was written") -> Iterator[Cal
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stop.is_set
+    except PausedError as error:
+        typer.echo(f"napari-hrsr: {error}", err=True)
+        raise typer.Exit(_CANCELLED) from None
     except (CancelledError, KeyboardInterrupt):
         typer.echo(f"napari-hrsr: {cancelled}", err=True)
         raise typer.Exit(_CANCELLED) from None
@@ -88,6 +95,11 @@ def progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 def trust_model(model: str | None) -> None:
     """Trust a model's file for this run, and say what that means.
 
+    Parameters
+    ----------
+    model : str or None
+        A file, or a name from ``napari-hrsr models``.
+
     Raises
     ------
     HrsrError
@@ -96,11 +108,28 @@ def trust_model(model: str | None) -> None:
     from pathlib import Path
 
     from napari_hrsr.errors import InputError
-    from napari_hrsr.models.foreign.trust import ask_trust, trust
+    from napari_hrsr.models.catalog import find_spec
+    from napari_hrsr.models.foreign.asking import ask_trust
+    from napari_hrsr.models.foreign.trust import trust
 
     if model is None:
         msg = "--trust is for one file: name it with --model"
         raise InputError(msg)
-    asked = ask_trust(Path(model))
-    typer.echo(f"{asked.file}, sha256 {asked.sha256}: {asked.risk}", err=True)
+    path = Path(model)
+    if not path.exists() and not path.suffix:
+        weights = find_spec(model).weights
+        path = path if weights is None else Path(weights.file)
+    asked = ask_trust(path)
+    if asked is None:
+        typer.echo(f"{model} needs no code of its author's: --trust changes nothing", err=True)
+        return
+    tell_risk(asked)
     trust(asked.sha256)
+
+
+def tell_risk(asked: TrustRequest) -> bool:
+    """Say what it means to trust a file; return True, which is that it is."""
+    typer.echo(f"{asked.file}: {asked.risk}", err=True)
+    for name, sha256 in asked.digests:
+        typer.echo(f"sha256 {sha256}  {name}", err=True)
+    return True

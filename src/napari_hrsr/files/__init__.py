@@ -18,6 +18,7 @@ from napari_hrsr.files.nifti import check_nifti, read_nifti, write_nifti
 from napari_hrsr.files.ome_zarr import OmeZarrResult, write_ome_zarr
 from napari_hrsr.files.ome_zarr_axes import stored_axes
 from napari_hrsr.files.ome_zarr_reading import open_levels, read_ome_zarr
+from napari_hrsr.files.ome_zarr_store import OmeZarrStore
 from napari_hrsr.files.partial import Cancelled, Progress, check_folder, temporary_result
 from napari_hrsr.files.plain import PLAIN_SUFFIXES, check_png, read_plain, write_png
 from napari_hrsr.files.tiff import read_tiff
@@ -31,6 +32,7 @@ __all__ = [
     "ImageFile",
     "LazyPixels",
     "OmeZarrResult",
+    "OmeZarrStore",
     "check_output",
     "is_zarr_name",
     "open_levels",

@@ -8,9 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from nibabel.nifti1 import Nifti1Extension
 
 from napari_hrsr.errors import HrsrError, InputError, OutputError
 from napari_hrsr.files.image_file import RECORD_KEY, ImageFile, LazyPixels, checked_path, damaged
@@ -54,6 +52,9 @@ def read_nifti(path: str | Path) -> ImageFile:
 
 
 def _read(path: Path) -> ImageFile:
+    # Seconds to import: only for files that need it.
+    import nibabel as nib
+
     image: Any = nib.load(path)
     if not isinstance(image, nib.Nifti1Image):
         msg = f"{path.name} is no NIfTI image"
@@ -103,6 +104,8 @@ def _unpacked(path: Path, proxy: Any, header: Any) -> Any:
     if content.getbuffer().nbytes < proxy.offset + nbytes:
         msg = f"{path.name} is incomplete: it ends before its pixels do. Copy it again"
         raise InputError(msg)
+    import nibabel as nib
+
     how = (proxy.shape, proxy.dtype, proxy.offset, proxy.slope, proxy.inter)
     unpacked: Any = nib.arrayproxy.ArrayProxy
     return unpacked(content, how)
@@ -187,6 +190,8 @@ def write_nifti(
     dtype = np.dtype(data.dtype).newbyteorder("=")
     header, order, axes = _header(data, metadata, dtype)
     if record is not None:
+        from nibabel.nifti1 import Nifti1Extension
+
         content = json.dumps({RECORD_KEY: record}).encode()
         header.extensions.append(Nifti1Extension(_JSON_COMMENT, content))
     extensions = sum(e.get_sizeondisk() for e in header.extensions)
@@ -230,6 +235,8 @@ def _header(
     data: Any, metadata: ImageMetadata, dtype: np.dtype[Any]
 ) -> tuple[Any, tuple[int, ...], str]:
     """Return the header, the order of the axes in the file, and their letters."""
+    import nibabel as nib
+
     check_nifti(metadata, dtype)
     order = tuple(metadata.axes.index(letter) for letter in _AXES if letter in metadata.axes)
     axes = "".join(metadata.axes[i] for i in order)

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
 import zarr
 
 from napari_hrsr.axes import default_names
@@ -61,6 +60,9 @@ def open_levels(path: str | Path) -> tuple[Any, ...]:
     arrays = [group[key] for key in sorted(group.array_keys(), key=int)]
     if order == tuple(range(len(order))):
         return tuple(arrays)
+    # Seconds to import, and rarely needed.
+    import dask.array as da
+
     back = [order.index(axis) for axis in range(len(order))]
     return tuple(
         da.from_zarr(array).transpose(back)  # type: ignore[no-untyped-call]

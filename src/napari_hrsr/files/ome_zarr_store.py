@@ -93,14 +93,14 @@ class OmeZarrStore:
     def reopen(cls, path: Path, metadata: ImageMetadata) -> Self:
         """Open the folder of an image that is not finished.
 
-        Smaller levels that it may hold already are removed: they are made
-        again from the finest one.
+        Parameters
+        ----------
+        path : Path
+            The folder.
+        metadata : ImageMetadata
+            As it was created with.
         """
-        group = zarr.open_group(path, mode="r+")
-        for key in sorted(group.array_keys()):
-            if key != "0":
-                shutil.rmtree(path / key)
-        return cls(path, group, metadata)
+        return cls(path, zarr.open_group(path, mode="r+"), metadata)
 
     def files_of(self, region: Sequence[tuple[int, int]]) -> list[Path]:
         """List the files that hold the chunks which a region meets.
@@ -139,7 +139,7 @@ class OmeZarrStore:
     def describe(
         self, record: dict[str, Any] | None, name: str, cancelled: Cancelled | None = None
     ) -> None:
-        """Add the smaller levels, and then the metadata.
+        """Add the smaller levels, made from the finest one, and then the metadata.
 
         Parameters
         ----------
@@ -155,6 +155,9 @@ class OmeZarrStore:
         CancelledError
             If `cancelled` returned True.
         """
+        for level in self.path.glob("[1-9]*"):
+            # Of an earlier attempt that did not get to its end.
+            shutil.rmtree(level)
         while max(self._spatial(self._levels[-1].shape)) > _SMALLEST_LEVEL:
             self._add_level(cancelled)
         self._group.attrs[RECORD_KEY] = {

@@ -1,0 +1,66 @@
+"""The folder of a run: made, claimed, cleared, and removed when it holds nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from napari_hrsr.errors import OutputError
+from napari_hrsr.files.partial import cannot_write, check_folder
+from napari_hrsr.runs.computing import STOP
+from napari_hrsr.runs.locks import is_live
+from napari_hrsr.runs.manifest import FILE
+from napari_hrsr.runs.stored import DONE, STORE
+
+
+@contextlib.contextmanager
+def claim_folder(folder: Path) -> Iterator[None]:
+    """Make the folder of a run; remove it at the end if nothing in it is worth keeping.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run, beside its result.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made, or it is not the folder of a run.
+    """
+    check_folder(folder.parent)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    _check_ours(folder)
+    try:
+        yield
+    finally:
+        if not count_written(folder) and not any(map(is_live, folder.glob("*.lock"))):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def count_written(folder: Path) -> int:
+    """Count the units that a run has recorded."""
+    return sum(1 for _ in (folder / DONE).glob("*.json"))
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove everything that a run has written, but not its locks."""
+    (folder / FILE).unlink(missing_ok=True)
+    for name in (STORE, DONE):
+        shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _check_ours(folder: Path) -> None:
+    """Refuse a folder in which something else lies than runs put there."""
+    known = {FILE, STORE, DONE, STOP}
+    for path in folder.iterdir():
+        if path.name not in known and path.suffix not in (".lock", ".partial"):
+            msg = (
+                f"{folder.name} holds {path.name}, which is none of this run's files: wait if "
+                "another program is writing it, else delete that folder or choose another name"
+            )
+            raise OutputError(msg)
