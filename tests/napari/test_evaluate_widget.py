@@ -10,7 +10,7 @@ from napari.layers import Layer
 from scipy.ndimage import gaussian_filter
 
 import napari_hrsr
-from napari_hrsr._napari import evaluate_widget
+from napari_hrsr._napari import evaluate_saving, run_container
 from napari_hrsr._napari.evaluate_layers import MAP_KEY, find_source, is_result
 from napari_hrsr._napari.evaluate_widget import Evaluate
 from napari_hrsr._napari.fuse_layer import fused_attributes
@@ -28,7 +28,8 @@ def viewer(make_napari_viewer_proxy):
 def errors(monkeypatch):
     """Messages that were shown to the user as errors."""
     shown = []
-    monkeypatch.setattr(evaluate_widget, "show_error", shown.append)
+    for module in (run_container, evaluate_saving):
+        monkeypatch.setattr(module, "show_error", shown.append)
     return shown
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from skimage import data
 
-from napari_hrsr._napari import explain_widget
+from napari_hrsr._napari import run_container
 from napari_hrsr._napari.explain_region import CLICK, SHAPE
 from napari_hrsr._napari.explain_widget import ATTRIBUTION, FIELD, MAPS, Explain
 from napari_hrsr._napari.isotropic_controller import Relay
@@ -25,7 +25,7 @@ def viewer(make_napari_viewer_proxy):
 def errors(monkeypatch):
     """Messages that were shown to the user as errors."""
     shown = []
-    monkeypatch.setattr(explain_widget, "show_error", shown.append)
+    monkeypatch.setattr(run_container, "show_error", shown.append)
     return shown
 
 
@@ -150,7 +150,7 @@ def test_cancel_adds_nothing(viewer, qtbot, errors):
         widget.cancel()
     assert widget.status.value == "Cancelled"
     assert [layer.name for layer in viewer.layers] == ["picture"]
-    assert all(button.enabled for button in widget.buttons)
+    assert all(button.enabled for button in widget.starters)
     assert errors == []
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, shift
 
-from napari_hrsr._napari import fuse_widget
+from napari_hrsr._napari import run_container
 from napari_hrsr._napari.fuse_widget import FuseFrames
 from napari_hrsr._napari.isotropic_controller import Relay
 
@@ -22,7 +22,7 @@ def viewer(make_napari_viewer_proxy):
 def errors(monkeypatch):
     """Messages that were shown to the user as errors."""
     shown = []
-    monkeypatch.setattr(fuse_widget, "show_error", shown.append)
+    monkeypatch.setattr(run_container, "show_error", shown.append)
     return shown
 
 

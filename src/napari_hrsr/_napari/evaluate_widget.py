@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +13,11 @@ from magicgui.widgets import (
     CheckBox,
     ComboBox,
     Container,
-    Label,
     LineEdit,
-    ProgressBar,
     PushButton,
 )
-from napari.qt.threading import create_worker
 from napari.utils import Colormap
-from napari.utils.notifications import show_error, show_info
 from psygnal import Signal
-from qtpy.QtCore import QCoreApplication
-from qtpy.QtWidgets import QFileDialog
 
 from napari_hrsr._napari.choices import is_image
 from napari_hrsr._napari.controller import format_time
@@ -39,10 +31,11 @@ from napari_hrsr._napari.evaluate_layers import (
     record_of,
     shown_places,
 )
-from napari_hrsr._napari.fitting import AlignedLabels, narrow, wrap
+from napari_hrsr._napari.evaluate_saving import ask_report_path, save_in_background
+from napari_hrsr._napari.fitting import AlignedLabels, narrow
 from napari_hrsr._napari.isotropic_choices import parse_automatic
-from napari_hrsr._napari.isotropic_controller import Relay
-from napari_hrsr.errors import CancelledError, HrsrError, InputError
+from napari_hrsr._napari.run_container import Report, RunContainer
+from napari_hrsr.errors import HrsrError, InputError
 
 if TYPE_CHECKING:
     import napari
@@ -51,21 +44,8 @@ if TYPE_CHECKING:
     from napari_hrsr.evaluation.evaluated import Evaluation
     from napari_hrsr.evaluation.subject import Subject
 
-logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Run:
-    """What is being evaluated."""
-
-    layer: Image
-    source: Image | None
-    subject: Subject
-    settings: Any
-    cancel: threading.Event
-
-
-class Evaluate(Container):
+class Evaluate(RunContainer):
     """Evaluate a result in a worker thread; show figures, curves and maps.
 
     Parameters
@@ -77,42 +57,26 @@ class Evaluate(Container):
     ----------
     found : tuple or None
         The last evaluation, and what it is of.
-    ended : Signal(str)
-        A run has come to an end, however it did, with a line of text.
     saved : Signal(str)
         A report was written, or was not, with a line of text.
     """
 
-    ended = Signal(str)
     saved = Signal(str)
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__(labels=True)
-        self._viewer = napari_viewer
-        self._run: _Run | None = None
-        self._relay: Relay | None = None
-        self._worker: Any = None
-        self._started = 0.0
-        self._closed = False
+        super().__init__(napari_viewer)
         self.found: tuple[Evaluation, Subject] | None = None
+        self._saving: Any = None
         self._build()
+        self.starters = (self.start_button,)
         self.start_button.clicked.connect(self.start)
-        self.cancel_button.clicked.connect(self.cancel)
         self.save_button.clicked.connect(lambda: self.save_report())
         self.layer.changed.connect(self._on_layer)
         self._choose_last()
         self._viewer.layers.events.inserted.connect(self._on_inserted)
-        self.native.destroyed.connect(self._close)
-        application = QCoreApplication.instance()
-        if application is not None:
-            application.aboutToQuit.connect(self.cancel)
+        self._follow_runs()
         # torch takes seconds to import: let them pass while the user chooses.
         threading.Thread(target=_import_engine, daemon=True).start()
-
-    @property
-    def running(self) -> bool:
-        """Whether a run is under way."""
-        return self._run is not None
 
     def _build(self) -> None:
         from napari_hrsr._napari.evaluate_view import EvaluationView
@@ -157,7 +121,6 @@ class Evaluate(Container):
             "eight times as long as the upscaling.",
         )
         self.start_button = PushButton(text="Evaluate")
-        self.cancel_button = PushButton(text="Cancel", enabled=False)
         self.save_button = PushButton(text="Save report...", enabled=False)
         buttons = Container(
             widgets=[self.start_button, self.cancel_button, self.save_button],
@@ -165,9 +128,6 @@ class Evaluate(Container):
             labels=False,
         )
         buttons.margins = (0, 0, 0, 0)
-        self.bar = ProgressBar(min=0, max=1, value=0)
-        self.status = Label()
-        wrap(self.status)
         self.extend(
             [
                 self.layer,
@@ -182,7 +142,6 @@ class Evaluate(Container):
                 self.status,
             ]
         )
-        self.bar.visible = self.status.visible = False
         self._aligned = AlignedLabels(self)
         self.view = EvaluationView()
         self.native.layout().addWidget(self.view, 1)
@@ -247,72 +206,44 @@ class Evaluate(Container):
                 match=bool(self.match.value),
                 uncertainty=bool(self.uncertainty.value),
             )
-            run = _Run(
-                self.layer.value, self.source.value, self._subject(), settings, threading.Event()
-            )
+            subject = self._subject()
         except HrsrError as error:
-            show_error(str(error))
+            self._refuse(str(error))
             return False
-        relay = Relay()
-        relay.told.connect(self._on_event)
-        worker = create_worker(_evaluate, run, relay.tell, _start_thread=False)
-        worker.finished.connect(self._on_finished)
-        self._run, self._relay, self._worker = run, relay, worker
-        self._started = time.monotonic()
+        layer, source = self.layer.value, self.source.value
+        started = time.monotonic()
+
+        def work(report: Report, cancelled: Callable[[], bool]) -> Evaluation:
+            from napari_hrsr.evaluate_file import evaluate_subject
+
+            return evaluate_subject(subject, settings, report, cancelled)
+
+        def show(found: Evaluation) -> str:
+            self.found = (found, subject)
+            self.view.show_evaluation(found)
+            self._show_maps(found, subject, layer, source)
+            self.save_button.enabled = True
+            return f"Done in {format_time(time.monotonic() - started)}"
+
         self.found = None
         self.view.show_evaluation(None)
-        self.start_button.enabled = self.save_button.enabled = False
-        self.cancel_button.enabled = self.bar.visible = self.status.visible = True
-        self.bar.max = self.bar.value = 0
-        self.status.value = "Starting"
-        worker.start()
+        self.save_button.enabled = False
+        self._begin(layer.name, work, show)
         return True
 
-    def cancel(self) -> None:
-        """Ask the run to stop."""
-        if self._run is not None:
-            self._run.cancel.set()
-            if not self._closed:
-                self.cancel_button.enabled = False
-                self.status.value = "Cancelling"
-
-    def _on_event(self, event: Any) -> None:
-        if self._closed or self._run is None:
-            return
-        match event:
-            case (str() as phase, int() as done, int() as total):
-                self.bar.max, self.bar.value = max(1, total), done
-                if not self._run.cancel.is_set():
-                    self.status.value = f"{phase}: {done} of {total}"
-            case str() as error:
-                self.status.value = "Failed"
-                show_error(error)
-            case None:
-                self.status.value = "Cancelled"
-            case found:
-                self._on_found(found)
-
-    def _on_found(self, found: Evaluation) -> None:
-        run = self._run
-        assert run is not None
-        self.found = (found, run.subject)
-        self.view.show_evaluation(found)
-        self._show_maps(found, run)
-        self.save_button.enabled = True
-        self.status.value = f"Done in {format_time(time.monotonic() - self._started)}"
-
-    def _show_maps(self, found: Evaluation, run: _Run) -> None:
-        name = str(run.layer.name)
+    def _show_maps(
+        self, found: Evaluation, subject: Subject, result: Image, source: Image | None
+    ) -> None:
+        name = str(result.name)
         for layer in list(self._viewer.layers):
             if layer.metadata.get(MAP_KEY) == name:
                 self._viewer.layers.remove(layer)
         # The one to look at first lies on top.
         for part in reversed(found.maps()):
-            layer = run.layer if part.on == "result" else run.source
+            layer = result if part.on == "result" else source
             # A layer that is gone by now has no place for a map.
             if layer is None or layer not in self._viewer.layers:
                 continue
-            subject = run.subject
             spatial = subject.spatial if part.on == "result" else subject.source_spatial
             self._viewer.add_image(
                 map_data(part, layer, spatial),
@@ -320,14 +251,6 @@ class Evaluate(Container):
                 visible=part.diverging,
                 **map_attributes(part, layer, subject, name),
             )
-
-    def _on_finished(self) -> None:
-        self._run = self._relay = None
-        if self._closed:
-            return
-        self.bar.visible = self.cancel_button.enabled = False
-        self.start_button.enabled = True
-        self.ended.emit(self.status.value)
 
     def save_report(self, path: Path | None = None) -> None:
         """Write the report of the last evaluation, after asking where.
@@ -339,77 +262,28 @@ class Evaluate(Container):
         """
         if self.found is None:
             return
-        overwrite = path is None
+        overwrite = False
         if path is None:
-            name = self.found[1].names.get("result", "result").replace("/", "-")
-            text, _ = QFileDialog.getSaveFileName(
-                self.native, "Save report", f"{name}.html", "Page (*.html)"
-            )
-            if not text:
+            asked = ask_report_path(self.native, self.found[1])
+            if asked is None:
                 return
-            path = Path(text if text.lower().endswith((".html", ".htm")) else f"{text}.html")
-            overwrite = str(path) == text
-        worker = create_worker(
-            _write, path, *self.found, overwrite, _start_thread=False,
-            _progress={"total": 1, "desc": f"Saving {path.name}"},
-        )  # fmt: skip
-        worker.yielded.connect(self._on_saved)
-        self._saving = worker
-        worker.start()
+            path, overwrite = asked
+        self._saving = save_in_background(path, self.found, self._on_saved, overwrite=overwrite)
 
-    def _on_saved(self, outcome: tuple[str, bool]) -> None:
-        message, written = outcome
-        (show_info if written else show_error)(message)
+    def _on_saved(self, message: str) -> None:
         if not self._closed:
             self.saved.emit(message)
 
     def _close(self) -> None:
-        """Stop the run and tell nobody: the widget or its window is gone."""
-        self._closed = True
-        self.cancel()
-        # The connections would keep this object, and with it the viewer, alive.
+        super()._close()
+        # The connection would keep this object, and with it the viewer, alive.
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
-        application = QCoreApplication.instance()
-        if application is not None:
-            application.aboutToQuit.disconnect(self.cancel)
 
 
 def _diverging() -> Colormap:
     from napari_hrsr.evaluation.pictures import DIVERGING
 
     return Colormap(np.array(DIVERGING) / 255, name="hrsr blue-white-red")
-
-
-def _evaluate(run: _Run, tell: Callable[[Any], None]) -> None:
-    """Evaluate in the worker thread; every failure is told, none is raised."""
-    try:
-        from napari_hrsr.evaluate_file import evaluate_subject
-
-        def report(phase: str, done: int, total: int) -> None:
-            tell((phase, done, total))
-
-        tell(evaluate_subject(run.subject, run.settings, report, run.cancel.is_set))
-    except CancelledError:
-        tell(None)
-    except HrsrError as error:
-        tell(f"{run.layer.name}: {error}")
-    except Exception as error:
-        logger.exception("the evaluation of %s failed", run.layer.name)
-        tell(
-            f"{run.layer.name}: unexpected {type(error).__name__}: {error}. "
-            "Nothing was changed; the log has the details"
-        )
-
-
-def _write(path: Path, evaluation: Evaluation, subject: Subject, overwrite: bool) -> Any:
-    from napari_hrsr.evaluation.report import write_report
-
-    try:
-        write_report(path, evaluation, subject, overwrite=overwrite)
-    except (HrsrError, OSError) as error:
-        yield f"{path.name}: {error}", False
-    else:
-        yield f"Saved {path.name}", True
 
 
 def _import_engine() -> None:

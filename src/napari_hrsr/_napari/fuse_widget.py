@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import (
@@ -14,14 +13,9 @@ from magicgui.widgets import (
     Container,
     Label,
     LineEdit,
-    ProgressBar,
     PushButton,
     create_widget,
 )
-from napari.qt.threading import create_worker
-from napari.utils.notifications import show_error
-from psygnal import Signal
-from qtpy.QtCore import QCoreApplication
 
 from napari_hrsr._napari.choices import is_image
 from napari_hrsr._napari.controller import format_time
@@ -29,8 +23,10 @@ from napari_hrsr._napari.fitting import narrow, wrap
 from napari_hrsr._napari.fuse_layer import frame_axes, fused_attributes
 from napari_hrsr._napari.fuse_plot import FusionPlot
 from napari_hrsr._napari.isotropic_choices import parse_automatic
-from napari_hrsr._napari.isotropic_controller import Relay
-from napari_hrsr.errors import CancelledError, HrsrError, InputError
+from napari_hrsr._napari.isotropic_controller import Remaining
+from napari_hrsr._napari.isotropic_run import Step
+from napari_hrsr._napari.run_container import Report, RunContainer
+from napari_hrsr.errors import HrsrError, InputError
 
 if TYPE_CHECKING:
     import napari
@@ -46,60 +42,26 @@ METHODS = [
 ]
 TRANSFORMS = [("Shifts", "translation"), ("Shifts and rotation", "rigid"), ("Affine", "affine")]
 
-logger = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Run:
-    """What is being fused, and where its result goes."""
-
-    layer: Image
-    axes: str
-    frames: Any
-    scale: int
-    moving: bool
-    cancel: threading.Event
-
-
-class FuseFrames(Container):
+class FuseFrames(RunContainer):
     """Fuse frames in a worker thread into a layer that lies exactly on the reference.
 
     Parameters
     ----------
     napari_viewer : napari.Viewer
         Where the layers are.
-
-    Attributes
-    ----------
-    ended : Signal(str)
-        A run has come to an end, however it did, with a line of text.
     """
 
-    ended = Signal(str)
-
     def __init__(self, napari_viewer: napari.Viewer) -> None:
-        super().__init__(labels=True)
-        self._viewer = napari_viewer
-        self._run: _Run | None = None
-        self._relay: Relay | None = None
-        self._worker: Any = None
-        self._started, self._phase = 0.0, ("", 0.0)
-        self._closed = False
+        super().__init__(napari_viewer)
+        self._remaining = Remaining()
         self._build()
+        self.starters = (self.start_button,)
         self.start_button.clicked.connect(self.start)
-        self.cancel_button.clicked.connect(self.cancel)
         self.selected.changed.connect(self._on_selected)
-        self.native.destroyed.connect(self._close)
-        application = QCoreApplication.instance()
-        if application is not None:
-            application.aboutToQuit.connect(self.cancel)
+        self._follow_runs()
         # torch takes seconds to import: let them pass while the user chooses.
         threading.Thread(target=_import_engine, daemon=True).start()
-
-    @property
-    def running(self) -> bool:
-        """Whether a run is under way."""
-        return self._run is not None
 
     def _build(self) -> None:
         self.layer = create_widget(annotation="napari.layers.Image", label="Frames")
@@ -137,16 +99,12 @@ class FuseFrames(Container):
             tooltip="Standard deviation of the noise in the units of the frames.",
         )
         self.start_button = PushButton(text="Start")
-        self.cancel_button = PushButton(text="Cancel", enabled=False)
         buttons = Container(
             widgets=[self.start_button, self.cancel_button], layout="horizontal", labels=False
         )
         buttons.margins = (0, 0, 0, 0)
-        self.bar = ProgressBar(min=0, max=1, value=0)
-        self.status, self.message = Label(), Label()
-        for label in (self.status, self.message):
-            wrap(label)
-            label.visible = False
+        self.message = Label()
+        wrap(self.message)
         self.extend(
             [
                 self.layer,
@@ -164,7 +122,7 @@ class FuseFrames(Container):
                 self.message,
             ]
         )
-        self.bar.visible = False
+        self.message.visible = False
         self.plot = FusionPlot()
         self.native.layout().addWidget(self.plot)
         self.native.layout().addStretch(1)
@@ -204,111 +162,40 @@ class FuseFrames(Container):
                 "psf": parse_automatic(self.blur.value, "blur") or None,
             }
         except HrsrError as error:
-            show_error(str(error))
+            self._refuse(str(error))
             return False
-        run = _Run(
-            layer, axes, frames, self.scale.value, bool(self.moving.value), threading.Event()
-        )
-        relay = Relay()
-        relay.told.connect(self._on_event)
-        worker = create_worker(_fuse, run, options, relay.tell, _start_thread=False)
-        worker.finished.connect(self._on_finished)
-        self._run, self._relay, self._worker = run, relay, worker
-        self._started, self._phase = time.monotonic(), ("", 0.0)
+        scale, moving = self.scale.value, bool(self.moving.value)
+        started = time.monotonic()
+
+        def fuse(report: Report, cancelled: Callable[[], bool]) -> Fusion:
+            from napari_hrsr.frames.fusing import fuse_frames
+
+            return fuse_frames(frames, scale, progress=report, cancelled=cancelled, **options)
+
+        def show(fusion: Fusion) -> str:
+            reference = frames[fusion.reference] if isinstance(frames, list) else layer
+            self._show(fusion, reference, axes, scale, moving=moving)
+            return f"Done in {format_time(time.monotonic() - started)}"
+
+        self._remaining = Remaining()
         self.plot.show_fusion(None)
         self.message.visible = False
-        self.start_button.enabled = False
-        self.cancel_button.enabled = self.bar.visible = self.status.visible = True
-        self.bar.max = self.bar.value = 0
-        self.status.value = "Starting"
-        worker.start()
+        self._begin(layer.name, fuse, show)
         return True
 
-    def cancel(self) -> None:
-        """Ask the run to stop."""
-        if self._run is not None:
-            self._run.cancel.set()
-            if not self._closed:
-                self.cancel_button.enabled = False
-                self.status.value = "Cancelling"
+    def _describe(self, phase: str, done: int, total: int) -> str:
+        return self._remaining.describe(Step(phase, done, total))
 
-    def _on_event(self, event: Any) -> None:
-        if self._closed or self._run is None:
-            return
-        match event:
-            case (str() as phase, int() as done, int() as total):
-                self._on_progress(phase, done, total)
-            case str() as error:
-                self.status.value = "Failed"
-                show_error(error)
-            case None:
-                self.status.value = "Cancelled"
-            case fusion:
-                self._on_fused(fusion)
-
-    def _on_progress(self, phase: str, done: int, total: int) -> None:
-        if phase != self._phase[0]:
-            self._phase = (phase, time.monotonic())
-        self.bar.max, self.bar.value = max(1, total), done
-        text = f"{phase}: {done} of {total}"
-        if done:
-            took = time.monotonic() - self._phase[1]
-            text += f", {format_time(took / done * (total - done))} left"
-        if self._run is not None and not self._run.cancel.is_set():
-            self.status.value = text
-
-    def _on_fused(self, fusion: Fusion) -> None:
-        run = self._run
-        assert run is not None
-        layer = run.layer
-        if isinstance(run.frames, list):
-            layer = run.frames[fusion.reference]
-        if run.moving:
-            attributes = fused_attributes(layer, run.axes, fusion, scale=1, moving=True)
+    def _show(
+        self, fusion: Fusion, reference: Image, axes: str, scale: int, *, moving: bool
+    ) -> None:
+        if moving:
+            attributes = fused_attributes(reference, axes, fusion, scale=1, moving=True)
             self._viewer.add_image(fusion.moving.astype("float32"), **attributes)
-        attributes = fused_attributes(layer, run.axes, fusion, scale=run.scale)
+        attributes = fused_attributes(reference, axes, fusion, scale=scale)
         self._viewer.add_image(fusion.data, **attributes)
         self.message.value, self.message.visible = fusion.message, True
         self.plot.show_fusion(fusion)
-        self.status.value = f"Done in {format_time(time.monotonic() - self._started)}"
-
-    def _on_finished(self) -> None:
-        self._run = self._relay = None
-        if self._closed:
-            return
-        self.bar.visible = self.cancel_button.enabled = False
-        self.start_button.enabled = True
-        self.ended.emit(self.status.value)
-
-    def _close(self) -> None:
-        """Stop the run and tell nobody: the widget or its window is gone."""
-        self._closed = True
-        self.cancel()
-        application = QCoreApplication.instance()
-        if application is not None:
-            # The connection would keep this object, and with it the viewer, alive.
-            application.aboutToQuit.disconnect(self.cancel)
-
-
-def _fuse(run: _Run, options: dict[str, Any], tell: Any) -> None:
-    """Fuse in the worker thread; every failure is told, none is raised."""
-    try:
-        from napari_hrsr.frames.fusing import fuse_frames
-
-        def report(phase: str, done: int, total: int) -> None:
-            tell((phase, done, total))
-
-        tell(fuse_frames(run.frames, run.scale, progress=report, cancelled=run.cancel, **options))
-    except CancelledError:
-        tell(None)
-    except HrsrError as error:
-        tell(f"{run.layer.name}: {error}")
-    except Exception as error:
-        logger.exception("fusing the frames of %s failed", run.layer.name)
-        tell(
-            f"{run.layer.name}: unexpected {type(error).__name__}: {error}. "
-            "Nothing was changed; the log has the details"
-        )
 
 
 def _import_engine() -> None:
