@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter, zoom
@@ -238,3 +239,18 @@ def test_large_planes_are_measured_in_pieces():
     whole = compare_with_reference(result, truth, data_range=255.0).result.ms_ssim
     piece = compare_with_reference(result[:625, :625], truth[:625, :625], data_range=255.0).result
     assert whole == pytest.approx(piece.ms_ssim, abs=0.01)
+
+
+@pytest.mark.parametrize("side", [11, 30, 90, 200])
+def test_ms_ssim_is_that_of_torchmetrics(side):
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    truth = CAMERA[:side, : side + 5].astype(float)
+    shown = noisy(truth, 20).astype(float)
+    count = {11: 1, 30: 2, 90: 3, 200: 5}[side]
+    weights = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333][:count])
+    pair = (torch.from_numpy(x / 255)[None, None] for x in (shown, truth))
+    expected = multiscale_structural_similarity_index_measure(
+        *pair, data_range=1.0, betas=tuple((weights / weights.sum()).tolist())
+    )
+    assert ms_ssim(shown, truth, span=255) == pytest.approx(float(expected), abs=1e-7)
