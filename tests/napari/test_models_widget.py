@@ -1,7 +1,10 @@
 """The widget "Models" in a real window, with real files."""
 
+import hashlib
+import warnings
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from qtpy.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
@@ -13,6 +16,7 @@ from napari_hrsr._napari.isotropic_controller import Relay
 from napari_hrsr._napari.models_widget import Models
 from napari_hrsr._napari.widget import SuperResolution2D
 from napari_hrsr.models.catalog import default_model, list_models
+from napari_hrsr.models.foreign import trust
 
 TIMEOUT = 60_000
 
@@ -125,6 +129,79 @@ def test_adding_stops_when_it_is_cancelled(viewer, qtbot, folder, errors):
     assert not errors
     assert len([name for name in widget.table.names if name.startswith("network")]) < 20
     assert widget.add_button.isEnabled()
+
+
+def scripted(path, seed):
+    torch.manual_seed(seed)
+    layers = torch.nn.Conv2d(1, 4, 3, padding=1), torch.nn.PixelShuffle(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(torch.nn.Sequential(*layers).eval()), str(path))
+    return path
+
+
+def asked(widget, qtbot):
+    """Wait until it is asked whether a file is trusted."""
+    qtbot.wait_until(
+        lambda: widget.dialog is not None and widget.dialog.isVisible(), timeout=TIMEOUT
+    )
+    return widget.dialog
+
+
+def test_code_of_others_is_asked_about_and_then_used_like_any_model(
+    viewer, qtbot, folder, errors, monkeypatch
+):
+    monkeypatch.setattr(trust, "_trusted", set())
+    monkeypatch.setattr(torch.jit, "load", lambda *_, **__: pytest.fail("in this process"))
+    super_resolution = dock(viewer, SuperResolution2D)
+    widget = dock(viewer)
+    path = scripted(folder / "net.pt", 0)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    before = widget.table.names
+
+    with waiting(widget.adder.ended, qtbot):
+        drop(widget.table, path)
+        dialog = asked(widget, qtbot)
+        assert "net.pt" in dialog.text()
+        told = dialog.informativeText()
+        assert digest in told.replace("<br>", "")
+        assert "read your files" in told
+        assert dialog.defaultButton() is dialog.decline_button
+        dialog.reject()
+    assert widget.status.text() == "Not trusted and not added: net.pt"
+    assert (widget.table.names, errors) == (before, [])
+    assert not (folder / "models").exists()
+
+    # Cancel takes the question back.
+    with waiting(widget.adder.ended, qtbot):
+        assert widget.add([path])
+        asked(widget, qtbot)
+        widget.cancel_button.click()
+    assert widget.dialog is None
+    assert widget.status.text() == "Cancelled"
+
+    with waiting(widget.adder.ended, qtbot):
+        assert widget.add([path])
+        asked(widget, qtbot).trust_button.click()
+    assert widget.status.text() == "Added net"
+    assert "in a process of its own" in widget.details.toPlainText()
+    # As in another session.
+    monkeypatch.setattr(trust, "_trusted", set())
+    viewer.add_image(np.random.default_rng(0).random((30, 40), np.float32), name="cells")
+    super_resolution.model.value = "net"
+    with waiting(super_resolution.controller.ended, qtbot):
+        assert super_resolution.run()
+    assert viewer.layers[-1].data.shape == (60, 80)
+
+    # Another content under the same name is asked about.
+    with waiting(widget.adder.ended, qtbot):
+        assert widget.add([scripted(path, 1)])
+        assert digest not in asked(widget, qtbot).informativeText().replace("<br>", "")
+        widget.dialog.decline_button.click()
+    monkeypatch.setattr(widget, "ask_remove", lambda spec: spec.name == "net")
+    widget.remove()
+    assert not trust.is_trusted(digest)
+    assert errors == []
 
 
 def test_interpolation_is_listed_when_asked_for(viewer):

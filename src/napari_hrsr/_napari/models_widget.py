@@ -22,9 +22,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_hrsr._napari.model_adding import Added, Adding, ModelAdder, Refused
+from napari_hrsr._napari.graphics import keep_second_llvm_out
+from napari_hrsr._napari.model_adding import Added, Adding, ModelAdder, Question, Refused
 from napari_hrsr._napari.model_list import model_card, model_list
 from napari_hrsr._napari.model_table import ModelTable
+from napari_hrsr._napari.trust_dialog import TrustDialog
 from napari_hrsr.errors import HrsrError
 from napari_hrsr.models.catalog import list_models
 from napari_hrsr.models.describing import describe_model
@@ -49,9 +51,12 @@ class Models(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.Viewer) -> None:
+        # Before networks of others are imported: by now the window is there.
+        keep_second_llvm_out()
         super().__init__()
         self._viewer = napari_viewer
         self.adder = ModelAdder()
+        self.dialog: TrustDialog | None = None
         self._build()
         self._connect()
         self.refresh()
@@ -97,8 +102,11 @@ class Models(QWidget):
         self.cancel_button.clicked.connect(self.adder.cancel)
         self.adder.told.connect(self._on_event)
         self.adder.ended.connect(self._on_end)
-        model_list.changed.connect(self.refresh)
+        refresh = self.refresh
+        model_list.changed.connect(refresh)
         self.destroyed.connect(self.adder.close)
+        # The list outlives the window. A method of this widget would not be called by now.
+        self.destroyed.connect(lambda *_: model_list.changed.disconnect(refresh))
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Put the details beside the table where there is room for both, else below it."""
@@ -204,8 +212,20 @@ class Models(QWidget):
                     self.table.setCurrentCell(self.table.names.index(names[-1]), 0)
             case Refused(message):
                 show_error(message)
+            case Question():
+                self.dialog = TrustDialog(event.request, event.answer, self)
+                self.dialog.finished.connect(self._drop_dialog)
+                self.dialog.open()
+
+    def _drop_dialog(self, _: int) -> None:
+        if self.dialog is not None:
+            self.dialog.deleteLater()
+            self.dialog = None
 
     def _on_end(self, text: str) -> None:
+        if self.dialog is not None:
+            # Cancelled while it was open.
+            self.dialog.close()
         self._show_busy(busy=False)
         self.status.setText(text)
 

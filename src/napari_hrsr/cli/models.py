@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from napari_hrsr.cli.shared import explained
+from napari_hrsr.cli.shared import explained, tell_risk, trust_model
 
 models = typer.Typer(help="List, show, add, convert and remove models.", no_args_is_help=False)
 
@@ -32,7 +32,7 @@ def listed(
         from rich.console import Console
         from rich.table import Table
 
-        table = Table("name", "axes", "factor", "gain over cubic", "trained on")
+        table = Table("name", "task", "axes", "factor", "gain", "trained on")
         table.columns[0].no_wrap = True
         for spec in specs:
             gains = ", ".join(f"{kind} {gain:+.1f} dB" for kind, gain in spec.gains.items())
@@ -44,9 +44,15 @@ def listed(
 @models.command()
 def show(
     name: Annotated[str, typer.Argument(help="Name from 'napari-hrsr models', or a file.")],
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Run the code in the file, now, in a process of its own."),
+    ] = False,
 ) -> None:
     """Show what is known of a model; a file is checked and measured for it."""
     with explained():
+        if trust:
+            trust_model(name)
         from napari_hrsr.models.describing import describe_model
         from napari_hrsr.models.foreign.loading import SUFFIXES
         from napari_hrsr.models.foreign.opening import PROGRAM_SUFFIXES
@@ -81,14 +87,30 @@ def add(
             help="How values are brought to 0 to 1 for ONNX files. Default: photo.",
         ),
     ] = None,
+    trust: Annotated[
+        bool,
+        typer.Option(
+            "--trust",
+            help="Run the code in the file (TorchScript, Python), now and whenever the model is "
+            "used, in a process of its own, until it is removed.",
+        ),
+    ] = False,
 ) -> None:
     """Add models that were trained or published, so that they are listed by name."""
-    with explained("cancelled"):
+    with explained("cancelled") as cancelled:
+        from napari_hrsr.errors import InputError
+        from napari_hrsr.models.foreign.packages import is_package
         from napari_hrsr.models.installing import add_models
 
+        if trust and (len(paths) > 1 or (paths[0].is_dir() and not is_package(paths[0]))):
+            msg = "--trust is for one file: add it on its own"
+            raise InputError(msg)
         given = {"factor": factor, "channels": channels, "normalisation": normalisation}
         for path in paths:
-            for spec in add_models(path, given=given):
+            added = add_models(
+                path, given=given, ask=lambda asked: trust and tell_risk(asked), cancelled=cancelled
+            )
+            for spec in added:
                 typer.echo(f"added {spec.name}: {spec.title}")
 
 

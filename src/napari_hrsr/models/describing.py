@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from napari_hrsr.models.spec import ModelSpec
 
+_PROGRAMS = {"torchscript": "TorchScript", "python": "Python"}
+
 
 def describe_model(spec: ModelSpec) -> Iterator[tuple[str, str]]:
     """Say what is known of a model, a fact at a time.
@@ -26,6 +28,9 @@ def describe_model(spec: ModelSpec) -> Iterator[tuple[str, str]]:
     network = str(spec.arguments.get("network", spec.architecture))
     tags = str(spec.arguments.get("tags", ""))
     yield "network", f"{network} ({tags})" if tags else network
+    if spec.arguments.get("runs") in _PROGRAMS:
+        kind = _PROGRAMS[str(spec.arguments["runs"])]
+        yield "program", f"{kind} of its author's, run in a process of its own"
     yield "factor", " x ".join(map(str, spec.scale))
     yield "channels", {1: "grey", 3: "colour (RGB)"}.get(spec.channels, str(spec.channels))
     yield "receptive field", _field(spec)

@@ -11,23 +11,40 @@ from typing import Any
 
 from safetensors.torch import save
 
-from napari_hrsr.errors import CancelledError, ModelError, ModelFileError, OutputError
+from napari_hrsr.errors import (
+    CancelledError,
+    ModelError,
+    ModelFileError,
+    OutputError,
+    UntrustedError,
+)
 from napari_hrsr.models.catalog import find_spec, list_models
+from napari_hrsr.models.foreign.asking import ask_trust
 from napari_hrsr.models.foreign.loading import SUFFIXES, build_from
 from napari_hrsr.models.foreign.opening import (
     attached_model,
     is_wrapped,
     keep_wrapped,
+    open_trusted,
     open_wrapped,
 )
 from napari_hrsr.models.foreign.packages import is_package
 from napari_hrsr.models.foreign.reading import read_file
+from napari_hrsr.models.foreign.trust import (
+    TrustRequest,
+    forget,
+    is_trusted,
+    refusal,
+    remember,
+    trust,
+    withdraw,
+)
+from napari_hrsr.models.foreign.wrapped import WrappedNetwork
 from napari_hrsr.models.header import METADATA_KEY, is_ours, parse_spec
 from napari_hrsr.models.spec import ModelSpec, spec_to_dict
 from napari_hrsr.models.user_models import (
     forget_default,
     install_content,
-    install_model,
     user_folder,
     user_models,
 )
@@ -39,6 +56,7 @@ def add_models(
     path: str | Path,
     *,
     given: Mapping[str, Any] | None = None,
+    ask: Callable[[TrustRequest], bool] = lambda request: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> list[ModelSpec]:
@@ -53,7 +71,12 @@ def add_models(
         A ``.safetensors``, ``.pth``, ``.pt``, ``.ckpt`` or ``.onnx`` file, a
         package of the BioImage Model Zoo, or a folder of such files.
     given : mapping, optional
-        What an ONNX file does not say, see `foreign.inferring.read_sidecar`.
+        What an ONNX file or TorchScript does not say, see
+        `foreign.inferring.read_sidecar`.
+    ask : callable
+        Called with what is known of a file that holds code; returns whether the
+        user trusts it, which is remembered until the model is removed. By
+        default nobody does.
     progress : callable
         Called with the number of files done and in total.
     cancelled : callable
@@ -66,6 +89,8 @@ def add_models(
 
     Raises
     ------
+    UntrustedError
+        If a file holds code that the user does not trust.
     ModelFileError
         If a file cannot be used; those of a folder before it are installed.
     OutputError
@@ -75,7 +100,7 @@ def add_models(
     """
     path = Path(path)
     if not path.is_dir() or is_package(path):
-        return [_add(path, cancelled, given)]
+        return [_add(path, cancelled, given, ask)]
     kinds = (*SUFFIXES, ".onnx", ".zip")
     files = sorted(p for p in path.iterdir() if p.suffix.lower() in kinds)
     if not files:
@@ -84,37 +109,75 @@ def add_models(
     added = []
     for number, file in enumerate(files):
         progress(number, len(files))
-        added.append(_add(file, cancelled, given))
+        added.append(_add(file, cancelled, given, ask))
     return added
 
 
 def _add(
-    path: Path, cancelled: Callable[[], bool], given: Mapping[str, Any] | None = None
+    path: Path,
+    cancelled: Callable[[], bool],
+    given: Mapping[str, Any] | None,
+    ask: Callable[[TrustRequest], bool],
 ) -> ModelSpec:
     if cancelled():
         msg = f"cancelled before {path.name} was read"
         raise CancelledError(msg)
+    request = ask_trust(path)
+    if request is not None:
+        return _add_program(path, cancelled, given, ask, request)
     if is_wrapped(path):
-        return _add_wrapped(path, given)
+        attached = attached_model(path)
+        if attached is not None:
+            spec = parse_spec(path.name, attached)
+            return _install(_free_name(spec.name), attached)
+        return _keep(path, *open_wrapped(path, given, cancelled))
     content = read_file(path)
     if is_ours(path.name, content):
-        return install_model(path)
+        return _install(parse_spec(path.name, content).name, content)
     model, tensors = build_from(path.name, content, cancelled)
     name = _free_name(path.stem)
     arguments = dict(model.spec.arguments) | {"file": path.name}
     spec = replace(model.spec, name=name, arguments=arguments, weights=None)
     dense = {key: tensor.contiguous().clone() for key, tensor in tensors.items()}
-    return install_content(name, save(dense, {METADATA_KEY: json.dumps(spec_to_dict(spec))}))
+    return _install(name, save(dense, {METADATA_KEY: json.dumps(spec_to_dict(spec))}))
 
 
-def _add_wrapped(path: Path, given: Mapping[str, Any] | None) -> ModelSpec:
-    attached = attached_model(path)
-    if attached is not None:
-        spec = parse_spec(path.name, attached)
-        return install_content(_free_name(spec.name), attached)
-    model, content = open_wrapped(path, given)
+def _add_program(
+    path: Path,
+    cancelled: Callable[[], bool],
+    given: Mapping[str, Any] | None,
+    ask: Callable[[TrustRequest], bool],
+    request: TrustRequest,
+) -> ModelSpec:
+    """Add a network that is a program of its author's, if the user trusts it."""
+    before = is_trusted(request.sha256)
+    if not before and not ask(request):
+        raise UntrustedError(refusal(request.file, request.kind))
+    trust(request.sha256)
+    try:
+        if is_wrapped(path):
+            spec = _keep(path, *open_wrapped(path, given, cancelled))
+        elif is_ours(path.name, content := read_file(path)):
+            spec = _install(parse_spec(path.name, content).name, content)
+        else:
+            spec = _keep(path, *open_trusted(path, content, given, cancelled))
+        remember(spec.name, request.sha256)
+    except BaseException:
+        if not before:
+            withdraw(request.sha256)
+        raise
+    return spec
+
+
+def _keep(path: Path, model: WrappedNetwork, content: bytes) -> ModelSpec:
     spec = replace(model.spec, name=_free_name(path.stem))
-    return install_content(spec.name, keep_wrapped(spec, content))
+    return _install(spec.name, keep_wrapped(spec, content))
+
+
+def _install(name: str, content: bytes) -> ModelSpec:
+    """Install a model; what one of the same name was trusted to run is so no longer."""
+    forget(name)
+    return install_content(name, content)
 
 
 def _free_name(stem: str) -> str:
@@ -128,7 +191,7 @@ def _free_name(stem: str) -> str:
 
 
 def remove_model(name: str) -> None:
-    """Delete one of the user's models.
+    """Delete one of the user's models; if it is a program, it is trusted no longer.
 
     Parameters
     ----------
@@ -152,4 +215,5 @@ def remove_model(name: str) -> None:
     except OSError as error:
         msg = f"cannot delete {path.name}: {error.strerror or error}"
         raise OutputError(msg) from error
+    forget(name)
     forget_default(name)

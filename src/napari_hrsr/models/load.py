@@ -28,6 +28,7 @@ from napari_hrsr.models.foreign.opening import (
     restore_wrapped,
 )
 from napari_hrsr.models.foreign.packages import is_package
+from napari_hrsr.models.foreign.programs import is_torchscript
 from napari_hrsr.models.foreign.published import ARCHITECTURE, build_published, with_facts
 from napari_hrsr.models.foreign.reading import read_file
 from napari_hrsr.models.foreign.trust import is_trusted, trust
@@ -84,8 +85,8 @@ def load_model(
         Where to put it. A run makes its own copy on its own device, so this
         matters only to those who call the model themselves.
     trusted : str, optional
-        The sha256 of a TorchScript file whose author's code may be run, in a
-        process of its own; see `napari_hrsr.models.foreign.trust.ask_trust`.
+        The sha256 of a program whose author's code may be run, in a process of
+        its own; see `napari_hrsr.models.foreign.asking.ask_trust`.
 
     Returns
     -------
@@ -114,7 +115,7 @@ def load_model(
             path, content = path / ATTACHED, attached
         else:
             content = read_file(path)
-        if is_trusted(content):
+        if is_torchscript(content) and is_trusted(hashlib.sha256(content).hexdigest()):
             return open_trusted(path, content)[0]
         if not is_ours(path.name, content):
             return load_published(path, content).to(resolve_device(device))

@@ -1,14 +1,13 @@
 """Packages of the BioImage Model Zoo: from a description to an Upscaler.
 
 The description is checked by bioimageio.spec; nothing is downloaded, and none
-of the author's code is run. What the description does to the values of an
-image is done here: statistics of a whole image are measured once by the
-engine, so that tiles agree.
+of the author's code is run unless the user trusts it, see `trusted`. What the
+description does to the values of an image is done here: statistics of a whole
+image are measured once by the engine, so that tiles agree.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 from collections.abc import Iterable
@@ -16,35 +15,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from napari_hrsr.errors import ModelFileError
-from napari_hrsr.models.foreign.containers import read_tensors
-from napari_hrsr.models.foreign.onnx_files import OnnxRun
+from napari_hrsr.models.foreign.package_weights import choose_weights, find_program, make_run
 from napari_hrsr.models.foreign.packages import Reader
-from napari_hrsr.models.foreign.published import PublishedNetwork, build_published
-from napari_hrsr.models.foreign.wrapped import WRAPPED, Run, Step, WrappedNetwork, Wrapping
+from napari_hrsr.models.foreign.programs import Program
+from napari_hrsr.models.foreign.wrapped import WRAPPED, Step, WrappedNetwork, Wrapping
 from napari_hrsr.models.spec import ModelSpec
 
 ATTACHED = "napari_hrsr.safetensors"
 """Name of our own file in the packages that we write."""
 
 _LETTERS = {"batch": "b", "channel": "c"}
-
-
-class NetworkRun:
-    """Runs a network of torch on an array (1, C, *spatial)."""
-
-    def __init__(self, network: PublishedNetwork) -> None:
-        self._network = network
-
-    def __call__(self, image: NDArray[np.float32]) -> NDArray[Any]:
-        """Run it."""
-        with torch.inference_mode():
-            result: NDArray[Any] = self._network(torch.from_numpy(image)).numpy()
-        return result
 
 
 def read_description(name: str, text: bytes) -> Any:
@@ -117,73 +100,33 @@ def load_package(
     Raises
     ------
     ModelFileError
-        With the reason, if it is damaged, would run code, or does what cannot
-        be done tile by tile.
+        With the reason, if it is damaged, would run code that the user does not
+        trust, or does what cannot be done tile by tile.
     """
     found = read_description(name, description)
     spec, wrapping = _facts(name, found)
-    runs, run, content = _weights(name, found.weights, read)
+    runs, content = choose_weights(name, found.weights, read)
+    run = make_run(name, runs, content)
     spec = replace(spec, arguments={"runs": runs, "network": f"bioimage.io, {runs}"})
     model = WrappedNetwork(run, wrapping, spec)
     _try(name, model)
     return model, {runs: content}
 
 
-def make_run(name: str, runs: str, content: bytes) -> Run:
-    """Return what runs a file of weights.
+def package_program(name: str, description: bytes, read: Reader) -> Program | None:
+    """Return the code that the network of a package needs; None where it needs none.
+
+    Parameters
+    ----------
+    name, description, read
+        As for `load_package`.
 
     Raises
     ------
     ModelFileError
-        If that is not known, or the file is refused.
+        If the package is damaged.
     """
-    if runs == "onnx":
-        return OnnxRun(name, content)
-    if runs == "published":
-        return NetworkRun(build_published(name, read_tensors(name, content), len(content)))
-    msg = f"{name} names no way to run its network that is known here: {runs!r}"
-    raise ModelFileError(msg)
-
-
-def _weights(name: str, weights: Any, read: Reader) -> tuple[str, Run, bytes]:
-    """Choose the format that can be run without trusting anybody."""
-    reason = "it has weights in no format that can be used here"
-    if weights.onnx is not None:
-        if weights.onnx.external_data is not None:
-            msg = f"{name} keeps its weights in another file than its graph: save it as one file"
-            raise ModelFileError(msg)
-        content = _checked(name, weights.onnx, read)
-        return "onnx", make_run(name, "onnx", content), content
-    if weights.pytorch_state_dict is not None:
-        content = _checked(name, weights.pytorch_state_dict, read)
-        try:
-            return "published", make_run(name, "published", content), content
-        except ModelFileError as error:
-            reason = str(error)
-            if hasattr(weights.pytorch_state_dict.architecture, "source"):
-                reason = (
-                    "its network is a program of its author's, which could do anything; ask for "
-                    f"the weights as ONNX ({error})"
-                )
-    elif weights.torchscript is not None:
-        reason = (
-            "it holds code (TorchScript), which its author could make do anything: ask for the "
-            "weights as ONNX"
-        )
-    msg = f"{name} cannot be used: {reason}"
-    raise ModelFileError(msg)
-
-
-def _checked(name: str, entry: Any, read: Reader) -> bytes:
-    source = str(entry.source)
-    if "://" in source:
-        msg = f"{name} refers to {source[:80]}: download the whole package first"
-        raise ModelFileError(msg)
-    content = read(source)
-    if entry.sha256 is not None and hashlib.sha256(content).hexdigest() != str(entry.sha256):
-        msg = f"{name}: its file {source!r} is not the one that is described, or it is damaged"
-        raise ModelFileError(msg)
-    return content
+    return find_program(name, read_description(name, description).weights, read)
 
 
 def _facts(name: str, found: Any) -> tuple[ModelSpec, Wrapping]:

@@ -20,7 +20,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor
 
-from napari_hrsr.errors import ModelFileError
+from napari_hrsr.errors import ModelFileError, UntrustedError
+from napari_hrsr.models.foreign.programs import is_code
+from napari_hrsr.models.foreign.trust import refusal
 from napari_hrsr.models.header import parse_header
 
 MOST_TENSORS = 20_000
@@ -193,12 +195,8 @@ def _check_records(name: str, records: list[zipfile.ZipInfo], size: int) -> None
         if path.is_absolute() or ".." in path.parts or "\\" in record.filename:
             msg = f"{name} holds a record outside its folder: {record.filename[:80]!r}"
             raise ModelFileError(msg)
-        if "code" in path.parts[1:2] or path.name == "constants.pkl" or path.suffix == ".py":
-            msg = (
-                f"{name} holds code (TorchScript), which its author could make do anything: "
-                "ask for the weights alone, as .safetensors"
-            )
-            raise ModelFileError(msg)
+        if is_code(path):
+            raise UntrustedError(refusal(name))
         if record.compress_type != zipfile.ZIP_STORED or record.flag_bits & 1:
             msg = f"{name} is compressed or encrypted, which torch.save never does"
             raise ModelFileError(msg)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -212,7 +212,12 @@ _measured: dict[str, ReceptiveField] = {}
 """By what is measured: measuring takes seconds."""
 
 
-def measured(model: WrappedNetwork, content: bytes, file: str) -> WrappedNetwork:
+def measured(
+    model: WrappedNetwork,
+    content: bytes,
+    file: str,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> WrappedNetwork:
     """Return a network with its receptive field measured, and all facts in its arguments.
 
     Parameters
@@ -223,11 +228,18 @@ def measured(model: WrappedNetwork, content: bytes, file: str) -> WrappedNetwork
         What the measurement is remembered by.
     file : str
         Where the network came from.
+    cancelled : callable
+        Polled while it is measured.
+
+    Raises
+    ------
+    CancelledError
+        If `cancelled` said so.
     """
     text = wrapping_to_text(model.wrapping)
     key = hashlib.sha256(content + text.encode()).hexdigest()
     if key not in _measured:
-        _measured[key] = measure_receptive_field(model)
+        _measured[key] = measure_receptive_field(model, cancelled=cancelled)
     arguments = dict(model.spec.arguments) | {"wrapping": text, "file": file}
     spec = with_field(replace(model.spec, arguments=arguments), _measured[key])
     return WrappedNetwork(model.run, model.wrapping, spec)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ import torch
 from safetensors.torch import load, save
 
 from napari_hrsr.errors import ModelFileError
-from napari_hrsr.models.foreign.bioimage import ATTACHED, load_package, make_run
+from napari_hrsr.models.foreign.bioimage import ATTACHED, load_package
 from napari_hrsr.models.foreign.inferring import check_given, measured, read_sidecar
 from napari_hrsr.models.foreign.onnx_files import load_onnx
+from napari_hrsr.models.foreign.package_weights import make_run
 from napari_hrsr.models.foreign.packages import is_package, open_package
+from napari_hrsr.models.foreign.programs import KINDS, Program
 from napari_hrsr.models.foreign.reading import read_file
 from napari_hrsr.models.foreign.trusted import load_trusted
-from napari_hrsr.models.foreign.wrapped import WrappedNetwork, wrapping_from_text
-from napari_hrsr.models.header import METADATA_KEY
+from napari_hrsr.models.foreign.wrapped import WRAPPED, WrappedNetwork, wrapping_from_text
+from napari_hrsr.models.header import METADATA_KEY, parse_spec
 from napari_hrsr.models.spec import ModelSpec, Weights, spec_to_dict
 
 PROGRAM_SUFFIXES = (".onnx", ".zip", ".yaml", ".yml")
@@ -49,7 +51,9 @@ def attached_model(path: Path) -> bytes | None:
 
 
 def open_wrapped(
-    path: Path, given: Mapping[str, Any] | None = None
+    path: Path,
+    given: Mapping[str, Any] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[WrappedNetwork, bytes]:
     """Open a network that another program wrote, and measure its receptive field.
 
@@ -59,6 +63,8 @@ def open_wrapped(
         ``.onnx``; a folder, ``.zip`` or ``.yaml`` of the BioImage Model Zoo.
     given : mapping, optional
         Of ONNX files: factor, channels and others, see `inferring.read_sidecar`.
+    cancelled : callable
+        Polled while the network is measured.
 
     Returns
     -------
@@ -71,6 +77,8 @@ def open_wrapped(
     ------
     ModelFileError
         With the reason, if it is refused.
+    CancelledError
+        If `cancelled` said so.
     """
     if path.suffix.lower() == ".onnx":
         content = read_file(path)
@@ -80,14 +88,17 @@ def open_wrapped(
         _, description, read = open_package(path)
         model, files = load_package(path.name, description, read)
         (content,) = files.values()
-    model = measured(model, content, path.name)
+    model = measured(model, content, path.name, cancelled)
     digest = hashlib.sha256(content).hexdigest()
     spec = replace(model.spec, weights=Weights(path.name, digest, len(content)))
     return WrappedNetwork(model.run, model.wrapping, spec), content
 
 
 def open_trusted(
-    path: Path, content: bytes, given: Mapping[str, Any] | None = None
+    path: Path,
+    content: bytes,
+    given: Mapping[str, Any] | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> tuple[WrappedNetwork, bytes]:
     """Open TorchScript that the user trusts; as `open_wrapped`.
 
@@ -99,9 +110,12 @@ def open_trusted(
         What was read of it.
     given : mapping, optional
         As for `open_wrapped`.
+    cancelled : callable
+        As for `open_wrapped`.
     """
     facts = read_sidecar(path) | check_given(path.name, given or {})
-    model = measured(load_trusted(path.name, content, facts), content, path.name)
+    model = load_trusted(path.name, content, facts)
+    model = measured(model, content, path.name, cancelled)
     weights = Weights(path.name, hashlib.sha256(content).hexdigest(), len(content))
     return WrappedNetwork(model.run, model.wrapping, replace(model.spec, weights=weights)), content
 
@@ -130,6 +144,34 @@ def restore_wrapped(name: str, spec: ModelSpec, content: bytes) -> WrappedNetwor
     ModelFileError
         If it is damaged or refused.
     """
+    wrapping = wrapping_from_text(name, spec.arguments.get("wrapping"))
+    run = make_run(name, str(spec.arguments.get("runs")), _stored(name, content))
+    return WrappedNetwork(run, wrapping, spec)
+
+
+def stored_program(name: str, content: bytes) -> Program | None:
+    """Return the code in what `keep_wrapped` made; None where there is none.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, for messages.
+    content : bytes
+        A file of ours, whole.
+
+    Raises
+    ------
+    ModelFileError
+        If it is damaged.
+    """
+    spec = parse_spec(name, content)
+    runs = str(spec.arguments.get("runs"))
+    if spec.architecture != WRAPPED or runs not in KINDS:
+        return None
+    return Program(runs, name, _stored(name, content))
+
+
+def _stored(name: str, content: bytes) -> bytes:
     try:
         stored = load(content)[_STORED]
     except Exception as error:
@@ -138,6 +180,4 @@ def restore_wrapped(name: str, spec: ModelSpec, content: bytes) -> WrappedNetwor
     if stored.dtype != torch.uint8 or stored.ndim != 1:
         msg = f"{name} is damaged: it holds no file"
         raise ModelFileError(msg)
-    wrapping = wrapping_from_text(name, spec.arguments.get("wrapping"))
-    run = make_run(name, str(spec.arguments.get("runs")), stored.numpy().tobytes())
-    return WrappedNetwork(run, wrapping, spec)
+    return stored.numpy().tobytes()

@@ -1,4 +1,4 @@
-"""TorchScript that the user trusts, run in a child process that ends with the run."""
+"""Programs that the user trusts, run in a child process that ends with the run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,13 @@ from typing import IO, Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save
 
 from napari_hrsr.errors import CancelledError, ModelFileError
+from napari_hrsr.models.foreign.containers import read_tensors
 from napari_hrsr.models.foreign.inferring import infer_network
-from napari_hrsr.models.foreign.trust import is_trusted
+from napari_hrsr.models.foreign.programs import KINDS, TORCHSCRIPT, unpack_python
+from napari_hrsr.models.foreign.trust import check_trusted
 from napari_hrsr.models.foreign.wrapped import WrappedNetwork
 
 _CHILD = Path(__file__).with_name("trusted_child.py")
@@ -42,31 +45,30 @@ class ChildRun:
     name : str
         Of the file, for messages.
     content : bytes
-        The file; the user must trust it.
+        TorchScript, or what `programs.pack_python` made; the user must trust it.
+    kind : str
+        Which of them.
     seconds : float
         Longest time for one array.
 
     Raises
     ------
-    ModelFileError
+    UntrustedError
         If the user does not trust it.
     """
 
-    def __init__(self, name: str, content: bytes, *, seconds: float = _SECONDS) -> None:
-        if not is_trusted(content):
-            msg = (
-                f"{name} holds code (TorchScript), which its author could make do anything: "
-                "ask for the weights alone, as .safetensors, or trust this file with --trust"
-            )
-            raise ModelFileError(msg)
-        self._name, self._content, self._seconds = name, content, seconds
+    def __init__(
+        self, name: str, content: bytes, *, kind: str = TORCHSCRIPT, seconds: float = _SECONDS
+    ) -> None:
+        check_trusted(name, content, KINDS[kind])
+        self._name, self._content, self._kind, self._seconds = name, content, kind, seconds
         self.cancelled: Callable[[], bool] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._answers: queue.Queue[tuple[dict[str, Any], bytes] | None] = queue.Queue()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ChildRun:
         """Return one with a process of its own."""
-        return ChildRun(self._name, self._content, seconds=self._seconds)
+        return ChildRun(self._name, self._content, kind=self._kind, seconds=self._seconds)
 
     @property
     def process(self) -> subprocess.Popen[bytes] | None:
@@ -99,6 +101,9 @@ class ChildRun:
             self._process = None
 
     def _start(self) -> None:
+        # Again: it may have been withdrawn since.
+        check_trusted(self._name, self._content, KINDS[self._kind])
+        start, content = _prepared(self._name, self._kind, self._content)
         allowed = ("PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "TMPDIR", "TEMP")
         environment = {key: value for key, value in os.environ.items() if key in allowed}
         threads = str(torch.get_num_threads())
@@ -115,7 +120,7 @@ class ChildRun:
             target=_listen, args=(self._process.stdout, self._answers), daemon=True
         )
         reader.start()
-        header, _ = self._ask({}, self._content, _SECONDS_TO_START)
+        header, _ = self._ask(start, content, _SECONDS_TO_START)
         if "error" in header:
             self.close()
             msg = f"{self._name} cannot be loaded: {str(header['error'])[:300]}"
@@ -178,7 +183,17 @@ def load_trusted(name: str, content: bytes, given: Mapping[str, Any]) -> Wrapped
     ModelFileError
         If it is not trusted, or cannot be used.
     """
-    return infer_network(name, ChildRun(name, content), given, runs="torchscript")
+    return infer_network(name, ChildRun(name, content), given, runs=TORCHSCRIPT)
+
+
+def _prepared(name: str, kind: str, content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return what a child is told of a program, and what it loads."""
+    if kind == TORCHSCRIPT:
+        return {"kind": kind}, content
+    facts, weights = unpack_python(name, content)
+    tensors = read_tensors(name, weights)
+    dense = {key: tensor.contiguous().clone() for key, tensor in tensors.items()}
+    return facts | {"kind": kind}, save(dense)
 
 
 def _listen(pipe: IO[bytes], answers: queue.Queue[tuple[dict[str, Any], bytes] | None]) -> None:
