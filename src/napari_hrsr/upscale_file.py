@@ -17,7 +17,13 @@ from napari_hrsr.files.ome_zarr import partial_name
 from napari_hrsr.files.ome_zarr_axes import stored_axes
 from napari_hrsr.jobs import Job, describe_job, start_job
 from napari_hrsr.metadata import ImageMetadata
-from napari_hrsr.runs.folder import claim_folder, clear_folder, count_written
+from napari_hrsr.runs.folder import (
+    claim_folder,
+    clear_folder,
+    count_written,
+    is_unfinished,
+    sweep_folder,
+)
 from napari_hrsr.runs.leading import (
     Compute,
     compute_here,
@@ -96,10 +102,11 @@ def upscale_file(
         With what is wrong and what to do about it.
     """
     way = execution or Execution()
-    if way.resume and target.exists():
+    folder = partial_name(target)
+    if way.resume and target.exists() and not (settings.overwrite and is_unfinished(folder)):
+        sweep_folder(folder)
         return read_image(target).record or {}
     check_paths(source, target, overwrite=settings.overwrite)
-    folder = partial_name(target)
     if not folder.exists() and way.compute is compute_here:
         image = read_image(source)
         job, metadata = plan_file(image.data, image.metadata, settings)

@@ -38,7 +38,7 @@ def claim_folder(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if not count_written(folder) and not any(map(is_live, folder.glob("*.lock"))):
+        if not count_written(folder) and not _is_live(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -47,11 +47,34 @@ def count_written(folder: Path) -> int:
     return sum(1 for _ in (folder / DONE).glob("*.json"))
 
 
+def is_unfinished(folder: Path) -> bool:
+    """Tell whether there is a run to go on with."""
+    return (folder / FILE).exists() and (folder / STORE).exists()
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove the folder of a run that is finished."""
+    # First, so that what is left after a crash is not taken for a run.
+    (folder / FILE).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep_folder(folder: Path) -> None:
+    """Remove what a process that was killed has left of a run that is finished."""
+    if folder.exists() and not _is_live(folder):
+        _check_ours(folder)
+        remove_folder(folder)
+
+
 def clear_folder(folder: Path) -> None:
     """Remove everything that a run has written, but not its locks."""
     (folder / FILE).unlink(missing_ok=True)
     for name in (STORE, DONE):
         shutil.rmtree(folder / name, ignore_errors=True)
+
+
+def _is_live(folder: Path) -> bool:
+    return any(map(is_live, folder.glob("*.lock")))
 
 
 def _check_ours(folder: Path) -> None:

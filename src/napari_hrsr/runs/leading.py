@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from napari_hrsr.file_results import Report
 from napari_hrsr.files import is_zarr_name, write_image
 from napari_hrsr.files.partial import check_space
 from napari_hrsr.runs.computing import compute_units, tiles_in
-from napari_hrsr.runs.folder import count_written
+from napari_hrsr.runs.folder import count_written, remove_folder
 from napari_hrsr.runs.stored import StoredRun, finish_image, needed_space
 from napari_hrsr.runs.units import Part
 
@@ -122,7 +121,7 @@ def finish_file(
             progress=functools.partial(report, "Writing"),
             cancelled=cancelled,
         )
-    shutil.rmtree(run.folder, ignore_errors=True)
+    remove_folder(run.folder)
     return record
 
 
