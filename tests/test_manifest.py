@@ -98,6 +98,7 @@ def test_the_menus_hold_the_widgets_and_the_commands(make_napari_viewer):
         [
             "Super-resolve active layer x2 (napari-hrsr)",
             "Denoise active layer (napari-hrsr)",
+            "Live view of active layer (napari-hrsr)",
             "Save result... (napari-hrsr)",
         ],
     ]

@@ -38,12 +38,7 @@ def check_source(source: Any) -> Any:
     if isinstance(source, np.ma.MaskedArray):
         msg = "masked arrays are not supported: fill the mask first, with image.filled(value)"
         raise InputError(msg)
-    if getattr(source, "is_live_view", False):
-        msg = (
-            "this is a live view, which holds only what has been looked at: "
-            "take its source, or compute all of it first"
-        )
-        raise InputError(msg)
+    refuse_live_view(source)
     source = _as_array(source)
     _check_dtype(np.dtype(source.dtype))
     if any(isinstance(n, float) and math.isnan(n) for n in source.shape):
@@ -56,6 +51,16 @@ def check_source(source: Any) -> Any:
         msg = f"the image is empty: its shape is {tuple(source.shape)}"
         raise InputError(msg)
     return source
+
+
+def refuse_live_view(source: Any) -> None:
+    """Raise InputError for an array that is computed only where it is looked at."""
+    if getattr(source, "is_live_view", False):
+        msg = (
+            "this is a live view, which holds only what has been looked at: "
+            "take its source, or compute all of it first, with Run"
+        )
+        raise InputError(msg)
 
 
 def _as_array(source: Any) -> Any:

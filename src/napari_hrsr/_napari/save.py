@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFileDialog
 
 from napari_hrsr.errors import HrsrError
 from napari_hrsr.layers import RECORD_KEY, layer_axes, layer_metadata, layer_source
+from napari_hrsr.pixels import refuse_live_view
 
 if TYPE_CHECKING:
     import napari
@@ -43,6 +44,7 @@ def save_layer(layer: napari.layers.Image, parent: Any = None, path: Path | None
     if path is None:
         return None
     try:
+        refuse_live_view(layer_source(layer))
         record = layer.metadata.get(RECORD_KEY)
         names = layer_axes(layer, record["axes"] if record else None)
         data, metadata = layer_source(layer), layer_metadata(layer, names)

@@ -37,6 +37,7 @@ from napari_hrsr._napari.choices import (
 )
 from napari_hrsr._napari.controller import RunController
 from napari_hrsr._napari.evaluate_layers import is_result
+from napari_hrsr._napari.live_view_control import LiveViewControl
 from napari_hrsr._napari.model_list import model_list
 from napari_hrsr._napari.options import AUTOMATIC, ON_DISK, RunOptions
 from napari_hrsr._napari.regions import view_centre, visible_region
@@ -73,9 +74,11 @@ class SuperResolution(Container):
         super().__init__(labels=True)
         self._viewer = napari_viewer
         self.controller = RunController(napari_viewer)
+        self.live_view = LiveViewControl(self, napari_viewer)
         self._build()
         self._connect()
         self.native.destroyed.connect(self.controller.close)
+        self.native.destroyed.connect(self.live_view.close)
         self.native.destroyed.connect(self._forget_models)
         self.update_choices()
         # torch takes seconds to import: let them pass while the user chooses.
@@ -150,7 +153,7 @@ class SuperResolution(Container):
             labels=False,
         )
         self.buttons = Container(
-            widgets=[self.run_button, self.cancel_button],
+            widgets=[self.run_button, self.cancel_button, self.live_view.button],
             layout="horizontal",
             labels=False,
         )
@@ -224,6 +227,7 @@ class SuperResolution(Container):
         self.result_size.value = self._describe_result()
         ready = self.layer.value is not None and bool(self.axes.choices) and self._fits()
         self.run_button.enabled = ready and not self.controller.running
+        self.live_view.button.enabled = ready
 
     def run(self) -> bool:
         """Start upscaling in the background; returns whether a run was started."""
@@ -276,8 +280,10 @@ class SuperResolution(Container):
         """The name of the model, or of the chain: names with ``+`` between."""
         return JOINT.join((self.model.value, *self.steps.names))
 
-    def request(self, layer: napari.layers.Image) -> Request | None:
+    def request(self, layer: napari.layers.Image, *, live: bool = False) -> Request | None:
         """Describe the run for one layer; None when the user chose no file.
+
+        A live view is always of the whole layer, and goes nowhere.
 
         Raises
         ------
@@ -285,12 +291,12 @@ class SuperResolution(Container):
             If an option cannot be understood.
         """
         names = self._axes_for(layer)
-        region = self._region(layer, names)
+        region = None if live else self._region(layer, names)
         shape = region_shape(layer, region)
         spec = find_spec(self.chosen_model)
         size = result_bytes(layer, shape, names, spec.scale, self.details.dtype.value)
         path = None
-        if self._wants_disk(size):
+        if not live and self._wants_disk(size):
             path = self.ask_path(layer, size)
             if path is None:
                 return None

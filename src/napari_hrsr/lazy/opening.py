@@ -72,21 +72,57 @@ def live_view(
     >>> late.shape
     (20, 20)
     """
-    coarser: list[Any] = []
+    coarser: Sequence[Any] = ()
     if is_layer(image):
         axes = layer_axes(image, axes, model)
-        coarser = list(image.data[1:]) if image.multiscale else []
+        coarser = list(image.data[1:]) if image.multiscale else ()
         image = layer_source(image)
-    job = plan_job(
+    return open_view(
         image,
         model,
+        coarser=coarser,
         axes=axes,
         tile=tile,
         device=device,
         precision=precision,
+        intensity=intensity,
+        noise=noise,
         dtype=dtype,
         consistent=consistent,
+        memory=memory,
     )
+
+
+def open_view(
+    image: Any,
+    model: ModelChoice | None = None,
+    *,
+    coarser: Sequence[Any] = (),
+    tile: int | Sequence[int] | None = None,
+    intensity: Per | Intensity | None = None,
+    noise: str | float = "auto",
+    memory: int | None = None,
+    **options: Any,
+) -> LiveView:
+    """Open a live view of an array whose coarser levels may be known.
+
+    Parameters
+    ----------
+    image : array-like
+        The finest level.
+    coarser : sequence of array
+        The others, finest first.
+    model, tile, intensity, noise, memory
+        As for `live_view`.
+    **options
+        Of `jobs.plan_job`.
+
+    Raises
+    ------
+    HrsrError
+        As for `live_view`.
+    """
+    job = plan_job(image, model, tile=tile, **options)
     if not job.model.spec.restored:
         msg = (
             f"model {job.model.spec.name!r} gives values of its own, which cannot be shown "
@@ -96,16 +132,7 @@ def live_view(
     if tile is None:
         chosen = view_tile(job.model.spec, job.axes.pick_spatial(job.source.shape))
         if chosen is not None:
-            job = plan_job(
-                job.source,
-                job.model,
-                axes=job.axes.names,
-                tile=chosen,
-                device=device,
-                precision=precision,
-                dtype=dtype,
-                consistent=consistent,
-            )
+            job = plan_job(image, job.model, tile=chosen, **options)
     if memory is None:
         memory = max(_LEAST, min(_MOST, free_memory() // _SHARE))
     view = LiveView(job, memory, intensity=intensity, noise=noise)
