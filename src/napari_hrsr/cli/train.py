@@ -38,6 +38,14 @@ def train(
             help="upscale, or denoise or deblur, which keep the size (factor 1 on all axes)."
         ),
     ] = None,
+    psf: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="IMAGE",
+            help="Beads or a point spread function, in pixels of IMAGES: what blurs them, "
+            "above all with --task deblur. 3D with --scale 1x1x1.",
+        ),
+    ] = None,
     scale: Annotated[
         Any,
         typer.Option(
@@ -94,6 +102,7 @@ def train(
             config=config,
             name=name,
             task=task,
+            point_spread=psf,
             scale=scale,
             network=network,
             steps=steps,

@@ -26,6 +26,7 @@ from napari_hrsr.training.config import TrainingConfig
 from napari_hrsr.training.degrade import degrade
 from napari_hrsr.training.pairs import PairedImage
 from napari_hrsr.training.patches import Batch, Pair, draw_batch, make_pair
+from napari_hrsr.training.point_spread_choice import allowed_turns
 from napari_hrsr.training.staining import stained
 
 FIRST_PAIRS = 24
@@ -189,6 +190,7 @@ class StepBatches(Dataset[dict[str, Any]]):
         self, make_pair: MakePair, config: TrainingConfig, unpaired: MakePair | None = None
     ) -> None:
         self._make, self._unpaired, self._config = make_pair, unpaired, config
+        self._flipped, self._exchanged = allowed_turns(config)
         self._alive: dict[int, Pair] = {}
         self._others: dict[int, Pair] = {}
 
@@ -218,7 +220,8 @@ class StepBatches(Dataset[dict[str, Any]]):
             np.random.default_rng((config.seed, _BATCH, kind, index)),
             size=config.patch,
             batch=config.batch,
-            transpose_axes=config.transpose_axes or (),
+            transpose_axes=self._exchanged,
+            flip_axes=self._flipped,
         )
 
     def _pairs(self, alive: dict[int, Pair], make: MakePair, kind: int, step: int) -> list[Pair]:

@@ -12,6 +12,7 @@ from napari_hrsr.models.spec import ModelSpec
 from napari_hrsr.training.collection import LeftOut
 from napari_hrsr.training.config import TrainingConfig
 from napari_hrsr.training.config_file import config_to_dict
+from napari_hrsr.training.measured_point_spread import widths_of
 
 _MOST_NAMES = 200
 
@@ -72,6 +73,7 @@ def model_card(
         "restores what is likely from images like those below; it does not measure.",
         "",
         *([section, ""] if section else []),
+        *_point_spread(config),
         "## Trained on",
         "",
         *(f"- {name}" for name in names[:_MOST_NAMES]),
@@ -85,11 +87,33 @@ def model_card(
     return "\n".join(lines)
 
 
+def _point_spread(config: TrainingConfig) -> list[str]:
+    """Say which blur the network undoes, where it was measured."""
+    degradation = config.degradation
+    if not degradation.measured:
+        return []
+    spread = degradation.measured_point_spread(config.ndim)
+    sides = " x ".join(map(str, spread.kernel.shape))
+    widths = " x ".join(f"{width:.2f}" for width in widths_of(spread))
+    return [
+        "## Point spread function",
+        "",
+        f"- Measured: {Path(degradation.point_spread_file).name}, {sides} pixels",
+        f"- Width (standard deviation along {'ZYX'[-config.ndim :]}): {widths} sharp pixels",
+        f"- sha256 of the file: `{degradation.point_spread_sha256}`",
+        "",
+        "Images that another instrument blurred need a model of their own.",
+        "",
+    ]
+
+
 def _without_folders(config: TrainingConfig) -> dict[str, Any]:
     """Return the settings with the names of files only: a card may be published."""
     values = config_to_dict(config)
     for name in ("images", "coarse", "unpaired", "validation", "validation_coarse"):
         values["data"][name] = [Path(item).name for item in values["data"][name]]
+    degradation = values["degradation"]
+    degradation["point_spread_file"] = Path(degradation["point_spread_file"]).name
     values["model"]["start_from"] = Path(values["model"]["start_from"]).name
     if "teacher" in values:
         values["teacher"]["model"] = Path(values["teacher"]["model"]).name

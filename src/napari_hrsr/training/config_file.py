@@ -45,6 +45,9 @@ def read_config(path: str | Path) -> TrainingConfig:
         for name in ("images", "coarse", "unpaired", "validation", "validation_coarse"):
             if isinstance(data.get(name), list):
                 data[name] = [str(here / str(item)) for item in data[name]]
+    degradation = values.get("degradation", {})
+    if isinstance(degradation, dict) and degradation.get("point_spread_file"):
+        degradation["point_spread_file"] = str(here / str(degradation["point_spread_file"]))
     for section, name in (("model", "start_from"), ("teacher", "model")):
         settings = values.get(section, {})
         if isinstance(settings, dict) and str(settings.get(name, "")).endswith(".safetensors"):

@@ -18,6 +18,7 @@ from napari_hrsr.forward import (
     SliceProfile,
     gibson_lanni_shape,
 )
+from napari_hrsr.training.measured_point_spread import read_point_spread
 from napari_hrsr.training.ranges import (
     chosen,
     drawn,
@@ -53,8 +54,14 @@ class Degradations:
         Share, 0 to 1, of the draws with a point spread function.
     point_spread_before : tuple of str
         The kinds of sampling that may have one.
-    gaussian, airy, gibson_lanni : float
+    gaussian, airy, gibson_lanni, measured : float
         Weights of the kinds of point spread function.
+    point_spread_file : str
+        Image of the measured one, with pixels as large as the fine ones (see
+        `read_point_spread`).
+    point_spread_sha256 : str
+        Digest of that file, written when a run starts: a run goes on with what
+        it began with, or not at all.
     gaussian_sigma : tuple
         Standard deviation in fine pixels: one range for the same on all axes,
         or a tuple of ranges, one an axis, drawn one by one.
@@ -97,6 +104,9 @@ class Degradations:
     gaussian: float = 1.0
     airy: float = 0.0
     gibson_lanni: float = 0.0
+    measured: float = 0.0
+    point_spread_file: str = ""
+    point_spread_sha256: str = ""
     gaussian_sigma: Range | tuple[Range, ...] = (0.3, 1.0)
     airy_radius: Range = (0.8, 2.8)
     wavelength: Range = (0.45, 0.65)
@@ -144,6 +154,9 @@ class Degradations:
                 raise InputError(msg)
         if self.gibson_lanni:
             self._check_microscopes()
+        if bool(self.measured) != bool(self.point_spread_file):
+            msg = "a measured point spread function needs its file and a weight: give both"
+            raise InputError(msg)
 
     def draw(self, rng: np.random.Generator, scale: tuple[int, ...]) -> Degradation:
         """Draw an instrument and, for a part of the draws, noise.
@@ -194,6 +207,24 @@ class Degradations:
             return Degradation(instrument)
         photons = drawn_log(rng, self.photons) if self.noise == "gaussian" else math.inf
         return Degradation(instrument, photons, drawn_log(rng, self.read_noise), self.noise)
+
+    def measured_point_spread(self, ndim: int, sliced: int | None = None) -> PointSpread:
+        """Return the measured point spread function.
+
+        Parameters
+        ----------
+        ndim : int
+            Number of spatial axes.
+        sliced : int, optional
+            An axis along which the profile of slices stands for it.
+
+        Raises
+        ------
+        InputError
+            If its file cannot be used; see `read_point_spread`.
+        """
+        spread = read_point_spread(self.point_spread_file, ndim, self.point_spread_sha256)
+        return spread if sliced is None else PointSpread(spread.kernel.sum(sliced, keepdims=True))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers, strings and lists that TOML can hold; what is None is left out."""
@@ -255,6 +286,8 @@ class Degradations:
     def _draw_point_spread(
         self, rng: np.random.Generator, kind: str, ndim: int, sliced: int | None
     ) -> PointSpread:
+        if kind == "measured":
+            return self.measured_point_spread(ndim, sliced)
         free = [axis for axis in range(ndim) if axis != sliced]
         if kind == "airy":
             kernel = PointSpread.airy_disk(drawn(rng, self.airy_radius)).kernel
@@ -296,7 +329,7 @@ _SAMPLINGS: dict[str, Sampling] = {
     "point": "point",
     "k_space": "k-space",
 }
-_KINDS = ("gaussian", "airy", "gibson_lanni")
+_KINDS = ("gaussian", "airy", "gibson_lanni", "measured")
 _NUMBERS = {
     **dict.fromkeys((*_SAMPLINGS, *_KINDS), (0.0, 1e6)),
     "point_spread_share": (0.0, 1.0),

@@ -33,6 +33,7 @@ from napari_hrsr.training.collection import ArrayItem
 from napari_hrsr.training.config import TrainingConfig
 from napari_hrsr.training.events import Finished, Preparing, Report, Started
 from napari_hrsr.training.module import SupervisedTraining, TrainedNetwork
+from napari_hrsr.training.point_spread_choice import with_point_spread_digest
 from napari_hrsr.training.preparing import TrainingData, build, open_data, settle
 from napari_hrsr.training.run_folder import RunFolder
 from napari_hrsr.training.teacher import DistilledTraining, with_teacher_digest
@@ -88,7 +89,7 @@ def run_training(
         msg = f"{place.path} holds a training run already: resume it, or choose another folder"
         raise InputError(msg)
     with _quiet(), _translated():
-        config = with_teacher_digest(config)
+        config = with_point_spread_digest(with_teacher_digest(config))
         tell(Preparing("Opening images"))
         data = data or open_data(config, arrays, asked)
         network, spec = build(config)

@@ -164,10 +164,11 @@ def draw_batch(
     size: int,
     batch: int,
     transpose_axes: tuple[int, ...] = (),
+    flip_axes: tuple[int, ...] | None = None,
 ) -> Batch:
     """Cut patches where the gradient is large, and vary them.
 
-    Each patch is flipped at random, its `transpose_axes` permuted, and its
+    Each patch is flipped at random along its `flip_axes`, its `transpose_axes` permuted, and its
     gain (0.6 to 1.2) and offset (-0.1 to 0.1) varied. The noise level is told
     with an error of 15 per cent, so that the network bears a wrong estimate.
 
@@ -184,6 +185,8 @@ def draw_batch(
         Number of patches.
     transpose_axes : tuple of int
         Spatial axes that may be exchanged: those of equal spacing and factor.
+    flip_axes : tuple of int, optional
+        Spatial axes that may be flipped; by default all.
 
     Returns
     -------
@@ -202,7 +205,12 @@ def draw_batch(
         order = list(range(-ndim, 0))
         for axis, source in zip(transpose_axes, rng.permutation(transpose_axes), strict=True):
             order[axis] = int(source) - ndim
-        flips = tuple(slice(None, None, -1 if rng.random() < 0.5 else 1) for _ in range(ndim))
+        # Drawn for every axis, so that the others are turned as they would be.
+        turned = [bool(rng.random() < 0.5) for _ in range(ndim)]
+        flips = tuple(
+            slice(None, None, -1 if turn and (flip_axes is None or axis in flip_axes) else 1)
+            for axis, turn in enumerate(turned)
+        )
         gain, offset = float(rng.uniform(0.6, 1.2)), float(rng.uniform(-0.1, 0.1))
         window, fine_window = _window(pair, rng, sides)
         for patches, image, where in (

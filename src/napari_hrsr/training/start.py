@@ -18,6 +18,7 @@ from napari_hrsr.training.config_file import config_from_dict, config_to_dict, r
 from napari_hrsr.training.degrade import Degradations
 from napari_hrsr.training.events import Report
 from napari_hrsr.training.fit import resume_training, run_training
+from napari_hrsr.training.point_spread_choice import with_point_spread
 from napari_hrsr.training.tasks import TASK_DEGRADATIONS
 
 RUNS = Path("hrsr-runs")
@@ -43,6 +44,9 @@ class Choices:
         Settings to begin with.
     name, network, start_from : str or None
         See `ModelSettings`.
+    point_spread : str, Path or None
+        File of a measured point spread function, which then blurs all images
+        to learn from; see `read_point_spread`.
     task : str or None
         See `TrainingConfig`; one that restores keeps the size, and brings its
         own degradations where the settings have none.
@@ -64,6 +68,7 @@ class Choices:
     name: str | None = None
     network: str | None = None
     start_from: str | None = None
+    point_spread: str | Path | None = None
     task: str | None = None
     scale: tuple[int, ...] | None = None
     channels: int | None = None
@@ -133,7 +138,10 @@ def configure(choices: Choices) -> TrainingConfig:
         values["minutes"] = MINUTES
     if choices.adversarial and "adversary" not in values:
         values["adversary"] = config_to_dict(AdversarySettings())
-    return config_from_dict(values)
+    config = config_from_dict(values)
+    if choices.point_spread is None:
+        return config
+    return with_point_spread(config, Path(choices.point_spread))
 
 
 def _follow_model(values: dict[str, Any], choices: Choices, model: str, what: str) -> str:
@@ -264,6 +272,7 @@ def train(
     images: Any = (),
     *,
     task: str | None = None,
+    point_spread: str | Path | None = None,
     scale: int | Sequence[int] | None = None,
     coarse: Any = (),
     unpaired: Any = (),
@@ -294,6 +303,10 @@ def train(
     task : str, optional
         ``"denoise"`` or ``"deblur"`` for a network that keeps the size;
         ``"upscale"`` by default.
+    point_spread : str or Path, optional
+        Image of beads, or of a point spread function, with pixels as large as
+        those of the sharp images: what blurs them then, above all to learn to
+        ``"deblur"``. Axes (Y, X) or (Z, Y, X), as many as `scale` has.
     scale : int or sequence of int, optional
         Factor of all axes of a plane, or of each axis, (Z), Y, X. By default 2 x 2.
     coarse : path or list of paths
@@ -369,6 +382,7 @@ def train(
         network=network,
         start_from=None if start_from is None else str(start_from),
         task=task,
+        point_spread=point_spread,
         scale=None if scale is None else tuple(scale),
         channels=channels,
         steps=steps,
