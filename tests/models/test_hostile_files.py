@@ -228,6 +228,13 @@ FILES: dict[str, tuple[str, Callable[[Path], bytes], str]] = {
         ),
         "much larger than the file",
     ),
+    "a network for faces of one size": (
+        ".safetensors",
+        lambda p: save(
+            {"toRGB.0.weight": ONES, "stylegan_decoder.style_mlp.1.weight": torch.ones(2, 2)}
+        ),
+        "made for faces",
+    ),
     "NaN": (".pth", nan, "'model.4.weight' holds NaN"),
     "infinite": (
         ".safetensors", lambda p: save(changed(model__2__bias=torch.full((8,), float("inf")))),

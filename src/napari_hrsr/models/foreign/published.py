@@ -31,7 +31,10 @@ _DENOISERS = frozenset({"DnCNN", "DRUNet", "SCUNet", "FBCNN"})
 _TOLD_THE_NOISE = frozenset({"DRUNet", "FDnCNN"})
 """Networks that take a map of the noise's standard deviation as a last channel."""
 
-_FACES = frozenset({"GFPGAN"})
+_MASKED = frozenset({"LaMa", "MAT"})
+"""Networks that fill in what a mask marks."""
+
+_FACES = frozenset({"GFPGAN", "CodeFormer"})
 """Networks that take faces of one size, placed in one way."""
 
 _PREFIXES = ("module.", "netG.", "net_g.", "generator.", "model.", "net.", "_orig_mod.")
@@ -140,6 +143,7 @@ def _recognised(name: str, tensors: Mapping[str, Tensor], size: int) -> Any:
     reason = ""
     for state in _spellings(tensors):
         try:
+            _check_kind(name, _kind(spandrel, state))
             with AllocationBudget(name, size + _SPARE):
                 # A copy: some builders take entries out.
                 return loader.load_from_state_dict(dict(state))
@@ -156,6 +160,30 @@ def _recognised(name: str, tensors: Mapping[str, Tensor], size: int) -> Any:
     some = ", ".join(list(tensors)[:3])
     msg = f"{name} belongs to no network that is known here; its tensors begin with {some}"
     raise ModelFileError(msg)
+
+
+def _kind(spandrel: Any, tensors: Mapping[str, Tensor]) -> str:
+    """Return spandrel's name of the architecture that the names of tensors belong to."""
+    for support in spandrel.MAIN_REGISTRY.architectures("detection"):
+        if support.detect(tensors):
+            return str(support.architecture.id)
+    return ""
+
+
+def _check_kind(name: str, kind: str) -> None:
+    """Refuse, before they are built, networks that take more than an image, or one size only.
+
+    Raises
+    ------
+    ModelFileError
+        With the reason.
+    """
+    if kind in _MASKED:
+        msg = f"{name} fills in what a mask marks ({kind}): it needs a mask beside the image"
+        raise ModelFileError(msg)
+    if kind in _FACES:
+        msg = f"{name} takes images of 512 x 512 pixels only ({kind}): it was made for faces"
+        raise ModelFileError(msg)
 
 
 def _register_extra(spandrel: Any) -> None:
@@ -209,15 +237,10 @@ def _spec(name: str, descriptor: Any) -> ModelSpec:
     Raises
     ------
     ModelFileError
-        If it takes more than an image, images of one size, or an absurd factor.
+        If it changes the channels, or has an absurd factor.
     """
     kind = descriptor.architecture.id
-    if descriptor.purpose == "Inpainting":
-        msg = f"{name} fills in what a mask marks ({kind}): it needs a mask beside the image"
-        raise ModelFileError(msg)
-    if kind in _FACES:
-        msg = f"{name} takes images of 512 x 512 pixels only ({kind}): it was made for faces"
-        raise ModelFileError(msg)
+    _check_kind(name, kind)
     if not 1 <= descriptor.scale <= LARGEST_FACTOR:
         msg = f"{name} has the factor {descriptor.scale}; 1 to {LARGEST_FACTOR} can be used"
         raise ModelFileError(msg)
@@ -250,9 +273,15 @@ def _spec(name: str, descriptor: Any) -> ModelSpec:
         dtypes=tuple(dtypes),
         noise_input=told,
         licence="not stated in the file",
-        citation=f"{descriptor.architecture.name}, built by spandrel",
+        citation=f"{descriptor.architecture.name}, built by {_builder(descriptor)}",
         trained_on="not stated in the file",
     )
+
+
+def _builder(descriptor: Any) -> str:
+    if type(descriptor.architecture).__module__.startswith("spandrel_extra_arches"):
+        return "spandrel-extra-arches (licences of these networks are partly non-commercial)"
+    return "spandrel"
 
 
 def _task(kind: str, descriptor: Any) -> str:
