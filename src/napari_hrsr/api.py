@@ -20,6 +20,7 @@ from napari_hrsr.jobs import Job, Region, describe_job, plan_job, start_job
 from napari_hrsr.layers import is_layer, layer_axes, layer_metadata, layer_source, result_attributes
 from napari_hrsr.memory import free_memory
 from napari_hrsr.metadata import ImageMetadata, plain_metadata, upscaled_metadata
+from napari_hrsr.models.describing import doing
 from napari_hrsr.models.load import ModelChoice
 from napari_hrsr.pixels import check_source
 from napari_hrsr.projection_weight import settle_projection
@@ -213,7 +214,7 @@ def _run(
     name = "" if layer is None else str(layer.name)
     stop = as_callable(cancelled)
     with contextlib.ExitStack() as stack:
-        report = stack.enter_context(_reporting(progress))
+        report = stack.enter_context(_reporting(progress, doing(job.model.spec)))
         # First, so that a path that cannot be used is refused before the image is read.
         target, finish = stack.enter_context(opened_output(out, job, metadata))
         measured = settle_intensity(job, intensity, noise, cancelled=stop)
@@ -431,7 +432,7 @@ def _check_out(out: Any, job: Job) -> None:
 
 
 @contextlib.contextmanager
-def _reporting(progress: Progress | bool | None) -> Iterator[Progress]:
+def _reporting(progress: Progress | bool | None, what: str) -> Iterator[Progress]:
     if callable(progress):
         yield progress
         return
@@ -442,5 +443,5 @@ def _reporting(progress: Progress | bool | None) -> Iterator[Progress]:
     from rich.progress import Progress as Bar
 
     with Bar(console=Console(stderr=True)) as bar:
-        task = bar.add_task("Upscaling", total=None)
+        task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

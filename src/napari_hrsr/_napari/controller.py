@@ -24,6 +24,7 @@ from napari_hrsr._napari.run import (
     Status,
     run_requests,
 )
+from napari_hrsr.models.describing import doing
 
 if TYPE_CHECKING:
     import napari
@@ -161,7 +162,8 @@ class RunController:
 
     def _on_prepared(self, prepared: Prepared) -> None:
         name = self._requests[prepared.number].name
-        self._bar = progress(total=prepared.job.total, desc=f"Upscaling {name}")
+        what = doing(prepared.job.model.spec)
+        self._bar = progress(total=prepared.job.total, desc=f"{what} {name}")
         self._started, self.tiles_done = time.monotonic(), 0
         self._live = LiveResult(self._viewer, self._sources[prepared.number], prepared)
         self.progressed.emit(

@@ -25,7 +25,7 @@ HINTS = (
     "Receptive field, in source pixels",
     "Of its weights",
     "",
-    "Mean measured gain over cubic interpolation",
+    "Mean measured gain over cubic interpolation, or over the image where its size is kept",
 )
 """Of the columns."""
 
@@ -61,7 +61,8 @@ def model_row(spec: ModelSpec) -> tuple[str, ...]:
         sees = " x ".join(map(str, sides if len(set(sides)) > 1 else sides[:1]))
     gain = ""
     if spec.gains:
-        gain = f"{sum(spec.gains.values()) / len(spec.gains):+.1f} dB"
+        over = "cubic" if max(spec.scale) > 1 else "image"
+        gain = f"{sum(spec.gains.values()) / len(spec.gains):+.1f} dB over {over}"
     factors = spec.scale if len(set(spec.scale)) > 1 else spec.scale[:1]
     return (
         f"{spec.name} (default)" if default else spec.name,

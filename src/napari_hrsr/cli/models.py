@@ -23,6 +23,7 @@ def listed(
         return
     with explained():
         from napari_hrsr.models.catalog import list_models
+        from napari_hrsr.models.describing import gain_baseline
         from napari_hrsr.models.spec import spec_to_dict
 
         specs = list_models()
@@ -36,8 +37,9 @@ def listed(
         table.columns[0].no_wrap = True
         for spec in specs:
             gains = ", ".join(f"{kind} {gain:+.1f} dB" for kind, gain in spec.gains.items())
+            gains += f" over {gain_baseline(spec)}" if gains else ""
             factor = " x ".join(map(str, spec.scale))
-            table.add_row(spec.name, f"{spec.ndim}D", factor, gains, spec.trained_on)
+            table.add_row(spec.name, spec.task, f"{spec.ndim}D", factor, gains, spec.trained_on)
         Console().print(table)
 
 

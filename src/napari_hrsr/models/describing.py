@@ -9,6 +9,36 @@ from napari_hrsr.models.spec import ModelSpec
 _PROGRAMS = {"torchscript": "TorchScript", "python": "Python"}
 
 
+_DOING = {
+    "upscale": "Upscaling",
+    "denoise": "Denoising",
+    "deblur": "Deblurring",
+    "enhance": "Enhancing",
+}
+
+
+def doing(spec: ModelSpec) -> str:
+    """Say what is being done while a model runs, for example ``"Denoising"``.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Of a chain, what its last model does is said.
+    """
+    return _DOING.get(spec.task, "Running")
+
+
+def gain_baseline(spec: ModelSpec) -> str:
+    """Say over what the gains of a model were measured.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+        Its facts.
+    """
+    return "cubic interpolation" if max(spec.scale) > 1 else "the image as it is"
+
+
 def describe_model(spec: ModelSpec) -> Iterator[tuple[str, str]]:
     """Say what is known of a model, a fact at a time.
 
@@ -48,9 +78,8 @@ def describe_model(spec: ModelSpec) -> Iterator[tuple[str, str]]:
         yield "trained on", spec.trained_on
     if spec.citation:
         yield "source", spec.citation
-    over = "cubic interpolation" if max(spec.scale) > 1 else "the image as it is"
     for kind, gain in spec.gains.items():
-        yield f"gain, {kind}", f"{gain:+.2f} dB over {over}"
+        yield f"gain, {kind}", f"{gain:+.2f} dB over {gain_baseline(spec)}"
     if not spec.gains and spec.weights is not None:
         yield "gain", "not measured"
     if spec.caution:

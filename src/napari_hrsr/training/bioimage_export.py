@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from napari_hrsr.errors import InputError, ModelError, OutputError
 from napari_hrsr.files.partial import check_folder, partial_file
+from napari_hrsr.models.describing import gain_baseline
 from napari_hrsr.models.foreign.bioimage import ATTACHED
 from napari_hrsr.models.load import NetworkUpscaler, load_model
 from napari_hrsr.models.spec import ModelSpec
@@ -253,7 +254,7 @@ def _own_file(model: NetworkUpscaler, out: Path) -> bytes:
 def _documentation(spec: ModelSpec, noise: float) -> str:
     told = f"The network is told noise of {noise:g} of the range. " if spec.noise_input else ""
     gains = [
-        f"- {kind}: {gain:+.2f} dB over cubic interpolation" for kind, gain in spec.gains.items()
+        f"- {kind}: {gain:+.2f} dB over {gain_baseline(spec)}" for kind, gain in spec.gains.items()
     ]
     return "\n".join(
         [
