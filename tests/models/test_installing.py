@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,13 @@ from typer.testing import CliRunner
 
 from napari_hrsr import list_models, load_model, upscale
 from napari_hrsr.cli import app
-from napari_hrsr.errors import ModelError, ModelFileError
-from napari_hrsr.models.catalog import default_model
+from napari_hrsr.errors import CancelledError, ModelError, ModelFileError
+from napari_hrsr.models import receptive_field
+from napari_hrsr.models.catalog import default_model, find_spec
+from napari_hrsr.models.describing import describe_model, doing
+from napari_hrsr.models.foreign import loading
 from napari_hrsr.models.installing import add_models, remove_model
+from napari_hrsr.models.spec import Upscaler
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +110,51 @@ def test_an_old_file_is_converted_on_the_command_line(folder: Path) -> None:
     assert run("convert", str(old))[0] == 1
     assert run("convert", str(old), "--overwrite")[0] == 0
     assert load_model(folder / "old.safetensors").spec.halo == (15, 15)
+
+
+def test_a_gain_says_what_it_was_measured_over() -> None:
+    (upscaler,) = (spec for spec in list_models() if spec.name == "general-2d-x2")
+    (denoiser,) = (spec for spec in list_models() if spec.name == "denoise-2d")
+    shown = {spec.name: dict(describe_model(spec)) for spec in (upscaler, denoiser)}
+    gains = {
+        name: [text for label, text in facts.items() if label.startswith("gain")]
+        for name, facts in shown.items()
+    }
+    assert gains["general-2d-x2"]
+    assert all(text.endswith("over cubic interpolation") for text in gains["general-2d-x2"])
+    assert gains["denoise-2d"]
+    assert all(text.endswith("over the image as it is") for text in gains["denoise-2d"])
+    assert (doing(upscaler), doing(denoiser)) == ("Upscaling", "Denoising")
+    assert doing(find_spec("general-2d-x2+denoise-2d")) == "Denoising"
+
+
+def test_the_list_of_models_says_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    rows = {
+        cells[1].strip(): cells
+        for line in run()[1].splitlines()
+        if len(cells := line.replace("│", "|").split("|")) > 5
+    }
+    assert rows["general-2d-x2"][5].strip().endswith("over cubic interpolation")
+    assert [cell.strip() for cell in rows["denoise-2d"][2:5]] == ["denoise", "2D", "1 x 1"]
+    assert rows["denoise-2d"][5].strip().endswith("over the image as it is")
+
+
+def test_measuring_is_cancelled_within_a_run_of_the_network(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.save(dncnn(), folder / "net.pth")
+    runs: list[int] = []
+    run_once = receptive_field._run
+
+    def counted(model: Upscaler, image: Tensor) -> Tensor:
+        runs.append(1)
+        return run_once(model, image)
+
+    monkeypatch.setattr(receptive_field, "_run", counted)
+    monkeypatch.setattr(loading, "_measured", {})
+    polls = itertools.count()
+    content = (folder / "net.pth").read_bytes()
+    with pytest.raises(CancelledError):
+        loading.build_from("net.pth", content, lambda: next(polls) > 8)
+    assert runs == [1]

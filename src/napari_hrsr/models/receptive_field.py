@@ -122,15 +122,35 @@ def measure_receptive_field(
     bounded = reach is not None
     if reach is None:
         reach = _first(lambda side: _fading(model, side), _sides(spec, largest), check)
-    for multiple in _multiples(spec):
-        if reach is None:
-            break
-        check()
-        residual = tile_residual(model, reach, multiple)
-        if residual <= EXACT:
+    if reach is not None:
+        found = _exact(model, reach, check)
+        if found is not None:
+            multiple, residual = found
             return ReceptiveField(reach, multiple, bounded, residual)
     check()
     return _unbounded(model, (margin,) * spec.ndim, check)
+
+
+def _exact(
+    model: Upscaler, reach: tuple[int, ...], check: Callable[[], None]
+) -> tuple[tuple[int, ...], float] | None:
+    """Find on what multiples tiles with a halo equal the whole image; None if on none."""
+    first, *others = _multiples(model.spec)
+    residual = tile_residual(model, reach, first)
+    if residual <= EXACT:
+        return first, residual
+    if others:
+        # Where tiles on the coarsest multiples do not, none do: it is one of all the others.
+        check()
+        last = tile_residual(model, reach, others[-1])
+        for multiple in others[:-1] if last <= EXACT else ():
+            check()
+            residual = tile_residual(model, reach, multiple)
+            if residual <= EXACT:
+                return multiple, residual
+        if last <= EXACT:
+            return others[-1], last
+    return None
 
 
 def _unbounded(

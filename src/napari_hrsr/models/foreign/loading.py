@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from napari_hrsr.errors import ModelFileError
+from napari_hrsr.errors import CancelledError, ModelFileError
 from napari_hrsr.models.foreign.containers import read_tensors
 from napari_hrsr.models.foreign.published import PublishedNetwork, build_published, with_facts
 from napari_hrsr.models.foreign.reading import read_file
@@ -133,5 +134,20 @@ def _field(
 ) -> ReceptiveField:
     digest = hashlib.sha256(content).hexdigest()
     if digest not in _measured:
-        _measured[digest] = measure_receptive_field(model, cancelled=cancelled)
+        # Between the layers too: one run of a large network may take a minute.
+        hooks = [
+            part.register_forward_pre_hook(functools.partial(_check, cancelled))
+            for part in model.network.modules()
+        ]
+        try:
+            _measured[digest] = measure_receptive_field(model, cancelled=cancelled)
+        finally:
+            for hook in hooks:
+                hook.remove()
     return _measured[digest]
+
+
+def _check(cancelled: Callable[[], bool], part: nn.Module, inputs: object) -> None:
+    if cancelled():
+        msg = "cancelled while the receptive field was measured"
+        raise CancelledError(msg)
