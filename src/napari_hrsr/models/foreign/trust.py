@@ -17,9 +17,10 @@ from napari_hrsr.models.writing import write_whole
 
 RISK = (
     "This file holds a program of its author's. Opened, it can do whatever you can do on this "
-    "computer: read your files and send them away. napari-hrsr runs it in a process of its own, "
-    "which may not write files and has limits to memory, but it cannot make it safe. Trust it "
-    "only if you know where it came from and its digest is the one that was published there."
+    "computer: read your files and send them away, or delete them. napari-hrsr runs it in a "
+    "process of its own, which cannot write into files and has limits to memory, but that does "
+    "not make it safe. Trust it only if you know where it came from and its digest is the one "
+    "that was published there."
 )
 
 _REMEMBERED = "trusted.json"
