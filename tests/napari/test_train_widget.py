@@ -1,7 +1,9 @@
 """Training in a real window, by a real process."""
 
+import numpy as np
 import psutil
 import pytest
+from scipy.ndimage import gaussian_filter
 from skimage import data
 from skimage.io import imsave
 
@@ -12,7 +14,9 @@ from napari_hrsr._napari.train_setup import TrainSetup
 from napari_hrsr._napari.train_widget import Train
 from napari_hrsr._napari.training_options import SAME_FIELDS
 from napari_hrsr.models.catalog import find_spec, list_models
+from napari_hrsr.training.config_file import config_from_dict
 from napari_hrsr.training.events import Started
+from napari_hrsr.training.point_spread_choice import with_point_spread
 
 TIMEOUT = 120_000
 
@@ -218,3 +222,28 @@ def test_degradation_is_shown_on_the_image(viewer, qtbot):
     qtbot.wait_until(lambda: widget.setup.preview_button.enabled, timeout=TIMEOUT)
     assert len(viewer.layers) == 3
     assert widget.setup.images.chosen_layers() == [source]
+
+
+def test_a_measured_blur_is_learned_from_as_the_command_line_does(viewer, tmp_path):
+    viewer.add_image(data.coins()[:90, :100], name="coins")
+    setup = dock(viewer).setup
+    assert setup.task.axes.native.isHidden()
+    setup.task.task.value = "deblur"
+    assert setup.factor.native.isHidden()
+    assert setup.names.name.value == "coins-2d-deblur"
+    spots = np.zeros((17, 17), np.float32)
+    spots[8, 8] = 1000
+    imsave(tmp_path / "bead.tif", gaussian_filter(spots, (1, 2)), check_contrast=False)
+    setup.task.blur.value = tmp_path / "bead.tif"
+    assert setup.details.blur.native.isHidden()
+    config = config_from_dict(setup.order().settings)
+    assert (config.task, config.scale) == ("deblur", (1, 1))
+    expected = with_point_spread(
+        config_from_dict({"task": "deblur", "scale": [1, 1]}), tmp_path / "bead.tif"
+    )
+    assert config.degradation == expected.degradation
+    setup.task.axes.value = 3
+    assert setup.scale == (1, 1, 1)
+    setup.task.task.value = "upscale"
+    assert setup.scale == (2, 2)
+    assert "measured" not in setup.order().settings["degradation"]

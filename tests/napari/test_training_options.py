@@ -1,5 +1,7 @@
 """The options of a training as settings that it takes."""
 
+from dataclasses import replace
+
 import pytest
 from napari.components import ViewerModel
 
@@ -11,6 +13,7 @@ from napari_hrsr._napari.training_options import (
 )
 from napari_hrsr.training.config_file import config_from_dict
 from napari_hrsr.training.degrade import Degradations
+from napari_hrsr.training.tasks import TASK_DEGRADATIONS
 
 
 @pytest.fixture
@@ -71,3 +74,14 @@ def test_what_was_measured_needs_no_instrument(options):
     assert not options.coarse.kind.native.isHidden()
     options.low.value = OTHER_FIELDS
     assert not options.instrument.native.isHidden()
+
+
+def test_what_nobody_touches_is_the_recipe_of_each_task(options):
+    for task, recipe in TASK_DEGRADATIONS.items():
+        options.follow_task(task, measured=False)
+        assert degradations(options, (1, 1)) == recipe
+    assert options.blur_high.value == 2.0
+    options.noisy.value = 50
+    assert degradations(options, (1, 1)) == replace(TASK_DEGRADATIONS["deblur"], noisy_share=0.5)
+    options.follow_task("upscale", measured=False)
+    assert degradations(options) == Degradations()

@@ -42,7 +42,7 @@ class RunNames:
         """The folder that is chosen."""
         return Path(self.folder.value).expanduser().absolute()
 
-    def suggest(self, image: str, scale: tuple[int, ...]) -> None:
+    def suggest(self, image: str, scale: tuple[int, ...], task: str = "") -> None:
         """Name the model after an image, and the folder after the model, unless they were typed.
 
         Parameters
@@ -51,10 +51,12 @@ class RunNames:
             Name of a layer, file or folder; may be empty.
         scale : tuple of int
             Factor per spatial axis.
+        task : str
+            In place of the factor, where the size is kept.
         """
         if self.name.value in ("", self._suggested_name):
             taken = {spec.name for spec in list_models()}
-            self._suggested_name = model_name(image, scale, taken)
+            self._suggested_name = model_name(image, scale, taken, task)
             if self.name.value != self._suggested_name:
                 self.name.value = self._suggested_name
         self._suggest_folder()

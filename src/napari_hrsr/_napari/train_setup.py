@@ -21,6 +21,7 @@ from napari_hrsr._napari.fitting import AlignedLabels, narrow, wrap
 from napari_hrsr._napari.image_source import ImageSource
 from napari_hrsr._napari.network_choice import NetworkChoice
 from napari_hrsr._napari.run_names import RunNames
+from napari_hrsr._napari.task_choice import TaskChoice
 from napari_hrsr._napari.training_images import LayerImage, layer_image
 from napari_hrsr._napari.training_names import CUSTOM, FACTORS, parse_factor
 from napari_hrsr._napari.training_options import MADE, OTHER_FIELDS, SAME_FIELDS, TrainingOptions
@@ -62,6 +63,7 @@ class TrainSetup(Container):
 
     def _build(self) -> None:
         self.images = ImageSource(self._viewer, "Learn from", tick_new=True)
+        self.task = TaskChoice()
         self.factor = ComboBox(
             label="Factor",
             choices=[*FACTORS, (CUSTOM, None)],
@@ -91,8 +93,8 @@ class TrainSetup(Container):
         self.basics = Container(labels=True)
         self.basics.extend(
             [
-                *self.images.widgets, self.factor, self.custom, *self.network.widgets,
-                self.minutes, *self.names.widgets,
+                *self.images.widgets, *self.task.widgets, self.factor, self.custom,
+                *self.network.widgets, self.minutes, *self.names.widgets,
             ]
         )  # fmt: skip
         self.basics.margins = (0, 0, 0, 0)
@@ -106,6 +108,7 @@ class TrainSetup(Container):
 
     def _connect(self) -> None:
         self.images.chosen.connect(self._suggest)
+        self.task.changed.connect(self._on_factor)
         self.factor.changed.connect(self._on_factor)
         self.custom.changed.connect(self._on_factor)
         self.details.low.changed.connect(self._on_low_resolution)
@@ -127,6 +130,8 @@ class TrainSetup(Container):
         InputError
             If a custom one cannot be understood.
         """
+        if self.task.scale is not None:
+            return self.task.scale
         chosen = self.factor.value
         return parse_factor(self.custom.value) if chosen is None else tuple(chosen)
 
@@ -155,11 +160,13 @@ class TrainSetup(Container):
         self._suggest()
         data, layers, coarse = self._data()
         settings: dict[str, Any] = {
+            # Where nothing is restored, it follows from the way of training.
+            "task": "auto" if self.task.scale is None else self.task.task.value,
             "scale": list(self.scale),
             "channels": self.channels,
             "device": details.device.value,
             "data": data,
-            "degradation": details.degradation(),
+            "degradation": self._degradation(),
             **self.network.settings(),
         }
         settings["model"]["name"] = self.names.model_name()
@@ -168,6 +175,9 @@ class TrainSetup(Container):
         else:
             settings["minutes"] = float(self.minutes.value)
         return Order(self.names.run_folder, settings, layers, coarse)
+
+    def _degradation(self) -> dict[str, Any]:
+        return self.details.degradation() | self.task.degradation()
 
     def _data(self) -> tuple[dict[str, Any], tuple[LayerImage, ...], tuple[LayerImage, ...]]:
         """Return which images to learn from, with the layers among them: sharp and coarse."""
@@ -210,7 +220,7 @@ class TrainSetup(Container):
                 paths if layer is None else layer_image(layer, len(scale)),
                 scale,
                 self.channels,
-                self.details.degradation(),
+                self._degradation(),
                 self._seed,
                 () if layer is None else sample_centre(self._viewer, layer),
             )
@@ -231,7 +241,11 @@ class TrainSetup(Container):
         self.preview.close()
 
     def _on_factor(self) -> None:
-        self.custom.visible = self.factor.value is None
+        upscaling = self.task.scale is None
+        self.factor.visible = upscaling
+        self.custom.visible = upscaling and self.factor.value is None
+        self.details.follow_task(self.task.task.value, measured=self.task.blur_file is not None)
+        self.resized.emit()
         try:
             scale = self.scale
         except InputError:
@@ -248,7 +262,7 @@ class TrainSetup(Container):
             return
         layers, paths = self.images.chosen_layers(), self.images.chosen_paths()
         first = str(layers[0].name) if layers else paths[0].name.split(".")[0] if paths else ""
-        self.names.suggest(first, scale)
+        self.names.suggest(first, scale, "" if self.task.scale is None else self.task.task.value)
 
     def _choose_network(self) -> None:
         try:

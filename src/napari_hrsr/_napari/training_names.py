@@ -52,7 +52,7 @@ def factor_label(scale: tuple[int, ...]) -> str:
     return f"x{scale[0]}" if len(set(scale)) == 1 else "x" + "x".join(map(str, scale))
 
 
-def model_name(image: str, scale: tuple[int, ...], taken: Container[str]) -> str:
+def model_name(image: str, scale: tuple[int, ...], taken: Container[str], task: str = "") -> str:
     """Name a model after an image; only letters, digits, ``-``, ``_`` and ``.`` remain.
 
     Parameters
@@ -63,11 +63,13 @@ def model_name(image: str, scale: tuple[int, ...], taken: Container[str]) -> str
         Factor per spatial axis.
     taken : container of str
         Names of other models.
+    task : str
+        In place of the factor, where the size is kept.
     """
     plain = unicodedata.normalize("NFKD", image).encode("ascii", "ignore").decode()
     words = "".join(c if c.isalnum() else " " for c in plain).split()
     stem = "-".join([*words, ""] if words else ["my-model", ""])[:40].strip("-").lower()
-    base = f"{stem}-{len(scale)}d-{factor_label(scale)}"
+    base = f"{stem}-{len(scale)}d-{task or factor_label(scale)}"
     name, number = base, 1
     while name in taken:
         number += 1

@@ -8,18 +8,13 @@ from magicgui.widgets import CheckBox, ComboBox, Container, FloatSpinBox, Label,
 
 from napari_hrsr._napari.fitting import narrow
 from napari_hrsr._napari.image_source import ImageSource
+from napari_hrsr._napari.task_choice import UPSCALE, USUAL
 
 if TYPE_CHECKING:
     import napari
 
 MADE, SAME_FIELDS, OTHER_FIELDS = "Made from the sharp images", "Same fields", "Other fields"
 MICROSCOPE, MRI = "Microscope or camera", "MRI (k-space)"
-
-NOISY, BLURRED = 40, 43
-"""Per cent of the recordings that are noisy, and blurred; of the latter rounded."""
-
-BLUR, PHOTONS = (0.3, 1.0), (50, 2000)
-"""The ranges that are drawn from, as `Degradations` has them."""
 
 
 class TrainingOptions(Container):
@@ -32,6 +27,7 @@ class TrainingOptions(Container):
     """
 
     def __init__(self, viewer: napari.Viewer) -> None:
+        self._usual = usual = USUAL[UPSCALE]
         self.low = ComboBox(
             label="Low resolution",
             choices=[MADE, SAME_FIELDS, OTHER_FIELDS],
@@ -49,16 +45,22 @@ class TrainingOptions(Container):
             label="Blurred, %",
             min=0,
             max=100,
-            value=BLURRED,
+            value=usual.blurred,
             tooltip="Share of the recordings by pixel areas that are blurred before.",
         )
-        self.blur_low = FloatSpinBox(label="", min=0, max=10, step=0.1, value=BLUR[0])
-        self.blur_high = FloatSpinBox(label="", min=0, max=10, step=0.1, value=BLUR[1])
+        self.blur_low = FloatSpinBox(label="", min=0, max=10, step=0.1, value=usual.blur[0])
+        self.blur_high = FloatSpinBox(label="", min=0, max=10, step=0.1, value=usual.blur[1])
         self.noisy = SpinBox(
-            label="Noisy, %", min=0, max=100, value=NOISY, tooltip="Share of noisy recordings."
+            label="Noisy, %",
+            min=0,
+            max=100,
+            value=usual.noisy,
+            tooltip="Share of noisy recordings.",
         )
-        self.photons_low = SpinBox(label="", min=1, max=1_000_000, step=10, value=PHOTONS[0])
-        self.photons_high = SpinBox(label="", min=1, max=1_000_000, step=100, value=PHOTONS[1])
+        self.photons_low = SpinBox(label="", min=1, max=1_000_000, step=10, value=usual.photons[0])
+        self.photons_high = SpinBox(
+            label="", min=1, max=1_000_000, step=100, value=usual.photons[1]
+        )
         self.slices = CheckBox(
             text="Thick slices along z",
             tooltip="The low-resolution side is a stack of slices with a profile, as in MRI, "
@@ -91,7 +93,7 @@ class TrainingOptions(Container):
         self.margins = (0, 0, 0, 0)
         for combo in (self.low, self.instrument):
             narrow(combo)
-        self._sliced = False
+        self._sliced = self._measured = False
         self.low.changed.connect(self._show_what_matters)
         self.instrument.changed.connect(self._show_what_matters)
         self._show_what_matters()
@@ -108,6 +110,25 @@ class TrainingOptions(Container):
         self.slices.value = self._sliced and scale[1:] == (1, 1)
         self._show_what_matters()
 
+    def follow_task(self, task: str, *, measured: bool) -> None:
+        """Set shares and ranges to what is usual for a task, where it is another one.
+
+        Parameters
+        ----------
+        task : str
+            A key of `USUAL`.
+        measured : bool
+            Whether the blur was measured: nothing is drawn for it then.
+        """
+        self._measured = measured
+        usual = USUAL[task]
+        if usual is not self._usual:
+            self._usual = usual
+            self.blurred.value, self.noisy.value = usual.blurred, usual.noisy
+            self.blur_low.value, self.blur_high.value = usual.blur
+            self.photons_low.value, self.photons_high.value = usual.photons
+        self._show_what_matters()
+
     def _show_what_matters(self) -> None:
         self.coarse.show(self.low.value != MADE)
         made = self.low.value != SAME_FIELDS
@@ -115,13 +136,15 @@ class TrainingOptions(Container):
         for widget in (self.instrument, self.noisy):
             widget.visible = made
         self.slices.visible = made and self._sliced
-        for widget in (self.blurred, self.blur, self.photons):
-            widget.visible = made and microscope
+        self.photons.visible = made and microscope
+        for widget in (self.blurred, self.blur):
+            widget.visible = made and microscope and not self._measured
 
     def degradation(self) -> dict[str, Any]:
         """Return what differs from the usual settings of `Degradations`."""
-        settings: dict[str, Any] = {}
-        if self.noisy.value != NOISY:
+        usual = self._usual
+        settings = dict(usual.settings)
+        if self.noisy.value != usual.noisy:
             settings["noisy_share"] = self.noisy.value / 100
         if self.slices.value and self._sliced:
             settings["slice_axis"] = 0
@@ -133,13 +156,13 @@ class TrainingOptions(Container):
                 "noise": "rician",
                 "apodisation": [0.0, 0.5],
             }
-        if self.blurred.value != BLURRED:
+        if self.blurred.value != usual.blurred:
             settings["point_spread_share"] = self.blurred.value / 100
         blur = sorted((self.blur_low.value, self.blur_high.value))
-        if tuple(blur) != BLUR:
+        if tuple(blur) != usual.blur:
             settings["gaussian_sigma"] = [float(v) for v in blur]
         photons = sorted((self.photons_low.value, self.photons_high.value))
-        if tuple(photons) != PHOTONS:
+        if tuple(photons) != usual.photons:
             settings["photons"] = [float(v) for v in photons]
         return settings
 
