@@ -13,13 +13,14 @@ A worker that dies costs the unit that it was computing.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import ipaddress
 import logging
 import os
 import queue
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,6 +35,7 @@ from napari_hrsr.errors import (
 )
 from napari_hrsr.runs.computing import STOP, UnitDone, ask_to_stop, run_unit
 from napari_hrsr.runs.leading import Compute
+from napari_hrsr.runs.manifest import FILE
 from napari_hrsr.runs.stored import StoredRun, reopen_run
 
 _WINDOW = 3
@@ -160,7 +162,7 @@ def _start(distributed: Any, workers: Workers, stack: contextlib.ExitStack) -> A
                 n_workers=workers.local,
                 threads_per_worker=1,
                 host="127.0.0.1",
-                dashboard_address=None,
+                dashboard_address="127.0.0.1:0",
                 # What a tile takes was planned; workers are not killed for it.
                 memory_limit=0,
                 silence_logs=logging.CRITICAL,
@@ -193,6 +195,9 @@ class _Leader:
         self._finished: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._under_way: dict[Any, tuple[int, int]] = {}
         self._failed: dict[int, BaseException] = {}
+        self._threads: int | None = None
+        if workers.local is not None:
+            self._threads = max(1, (os.cpu_count() or 1) // workers.local)
         self._longest = 0.0
         self._last = time.monotonic()
 
@@ -206,11 +211,6 @@ class _Leader:
         """
         stop = self._run.folder / STOP
         stop.unlink(missing_ok=True)
-        threads = None
-        if self._workers.local is not None:
-            threads = max(1, (os.cpu_count() or 1) // self._workers.local)
-        plugin = _plugin(str(self._run.folder.resolve()), threads)
-        self._client.register_plugin(plugin, name=self._name)
         waiting = iter(units)
         try:
             while self._fill(waiting) and not self._cancelled():
@@ -223,8 +223,6 @@ class _Leader:
         finally:
             if not self._under_way:
                 stop.unlink(missing_ok=True)
-            with contextlib.suppress(Exception):
-                self._client.unregister_worker_plugin(self._name)
         if self._failed:
             unit, error = min(self._failed.items(), key=lambda item: item[0])
             msg = (
@@ -248,6 +246,7 @@ class _Leader:
             _compute_unit,
             str(self._run.folder.resolve()),
             unit,
+            self._threads,
             key=f"{self._name}-{unit}-{attempt}",
             pure=False,
         )
@@ -315,53 +314,40 @@ class _Leader:
 
 @dataclass
 class _Opened:
-    """The run that this worker has opened last."""
+    """The run that this worker has opened last: once, however many units it computes."""
 
     folder: str = ""
+    token: str = ""
     run: StoredRun | None = None
-    device: torch.device | None = field(default=None)
 
 
 _opened = _Opened()
 
 
-def _compute_unit(folder: str, unit: int) -> UnitDone:
+def _compute_unit(folder: str, unit: int, threads: int | None) -> UnitDone:
     """Compute a unit on a worker."""
-    if _opened.folder != folder or _opened.run is None:
-        _open(folder)
-    assert _opened.run is not None
+    path = Path(folder)
+    if not path.exists():
+        msg = f"a worker cannot see {folder}: write the result where all workers can"
+        raise InputError(msg)
+    token = hashlib.sha256((path / FILE).read_bytes()).hexdigest()
+    if _opened.run is None or (_opened.folder, _opened.token) != (folder, token):
+        if threads is not None:
+            torch.set_num_threads(threads)
+        _opened.run = _on_own_gpu(reopen_run(path))
+        _opened.folder, _opened.token = folder, token
     return run_unit(_opened.run, unit)
 
 
-def _open(folder: str) -> None:
-    """Open a run on a worker, on the device of that worker."""
-    if not Path(folder).exists():
-        msg = f"a worker cannot see {folder}: write the result where all workers can"
-        raise InputError(msg)
-    run = reopen_run(Path(folder))
-    if _opened.device is not None and run.job.placement.device.type == _opened.device.type:
-        placement = replace(run.job.placement, device=_opened.device)
-        run = replace(run, job=replace(run.job, placement=placement))
-    _opened.folder, _opened.run = folder, run
+def _on_own_gpu(run: StoredRun) -> StoredRun:
+    """Move a run to the GPU of this worker."""
+    from distributed import get_worker
 
-
-def _plugin(folder: str, threads: int | None) -> Any:
-    """Return what makes a worker ready, also one that joins or restarts later."""
-    from distributed.diagnostics.plugin import WorkerPlugin
-
-    class OpenRun(WorkerPlugin):  # type: ignore[misc,unused-ignore]
-        def setup(self, worker: Any) -> None:
-            if threads is not None:
-                torch.set_num_threads(threads)
-            _opened.device = _own_gpu(worker.name)
-            with contextlib.suppress(HrsrError):
-                # What fails here fails again, and is told, with the first unit.
-                _open(folder)
-
-        def teardown(self, worker: Any) -> None:
-            _opened.folder, _opened.run = "", None
-
-    return OpenRun()
+    device = _own_gpu(get_worker().name)
+    if device is None or run.job.placement.device.type != device.type:
+        return run
+    placement = replace(run.job.placement, device=device)
+    return replace(run, job=replace(run.job, placement=placement))
 
 
 def _own_gpu(name: Any) -> torch.device | None:
