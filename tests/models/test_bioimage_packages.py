@@ -173,6 +173,41 @@ def in_torchscript(package: Path, folder: Path) -> Path:
     return changed(package, folder, change)
 
 
+def test_a_network_of_an_installed_library_is_code_too(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trust, "_trusted", set())
+    folder = tmp_path / "other"
+    torch.manual_seed(0)
+    arguments = {"in_channels": 1, "out_channels": 1, "kernel_size": 2, "stride": 2}
+    network = nn.ConvTranspose2d(**arguments).requires_grad_(False)
+
+    def change(facts: dict[str, Any]) -> None:
+        torch.save(network.state_dict(), folder / "net.pt")
+        architecture = {
+            "callable": "ConvTranspose2d", "import_from": "torch.nn", "kwargs": arguments,
+        }  # fmt: skip
+        facts["weights"] = {
+            "pytorch_state_dict": {
+                "source": "net.pt",
+                "sha256": digest(folder / "net.pt"),
+                "pytorch_version": "2.5",
+                "architecture": architecture,
+            }
+        }
+
+    changed(package, folder, change)
+    request = ask_trust(folder)
+    assert request is not None
+    assert request.file == "torch.nn.ConvTranspose2d, named by other"
+    with pytest.raises(UntrustedError, match=r"\(Python\)"):
+        load_model(folder)
+    low, high = np.percentile(IMAGE, (0.1, 99.9))
+    given = torch.from_numpy((IMAGE - low) / (high - low)).float()
+    result = upscale(IMAGE, load_model(folder, trusted=request.sha256), tile=20)
+    assert_allclose(result, network(given[None, None])[0, 0].numpy(), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("make", "shown"), [(in_python, ["net.py", "net.pt"]), (in_torchscript, ["net.pt of other"])]
 )
