@@ -228,43 +228,118 @@ def test_existing_results_are_replaced_only_on_request(
 METADATA_2D = ImageMetadata("YX", (1.0, 1.0), (0.0, 0.0), ("pixel", "pixel"))
 
 
-@pytest.mark.parametrize("name", ["out.tif", "out.ome.zarr"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_leaves_nothing(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, name: str, number: int
-) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    from napari_hrsr import upscale_file
+def interrupted_at(number: int, monkeypatch: pytest.MonkeyPatch, signals: list[int]) -> None:
+    """Raise signals when tile `number` has been written, whichever way a run goes."""
+    from napari_hrsr import jobs, upscale_file
+    from napari_hrsr.runs import computing
+
+    start = jobs.start_job
 
     def interrupted(*arguments: object, **more: object) -> object:
         for record in start(*arguments, **more):
-            if record.done == 3:
-                signal.raise_signal(number)
+            if record.done == number:
+                for each in signals:
+                    signal.raise_signal(each)
             yield record
 
-    start = upscale_file.start_job
     monkeypatch.setattr(upscale_file, "start_job", interrupted)
-    done = run("upscale", source, tmp_path / name, "--model", "cubic-2x2", "--tile", 4)
+    monkeypatch.setattr(computing, "start_job", interrupted)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_nothing_of_a_small_file(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    interrupted_at(3, monkeypatch, [number])
+    done = run("upscale", source, tmp_path / "out.tif", "--model", "cubic-2x2", "--tile", 4)
     assert done.exit_code == 130
     assert "cancelled" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == [source.name]
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_a_second_ctrl_c_stops_at_once(
-    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("signals", [[signal.SIGINT], [signal.SIGTERM], [signal.SIGINT] * 2])
+def test_ctrl_c_pauses_a_run_that_can_be_resumed(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, signals: list[int]
 ) -> None:
-    from napari_hrsr import upscale_file
-
-    def deaf(*arguments: object, **more: object) -> object:
-        signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGINT)
-        raise AssertionError("not stopped")
-
-    monkeypatch.setattr(upscale_file, "start_job", deaf)
-    done = run("upscale", source, tmp_path / "out.ome.zarr", "--model", "cubic-2x2")
+    out = tmp_path / "out.ome.zarr"
+    arguments = ("upscale", source, out, "--model", "cubic-2x2", "--tile", 4)
+    with monkeypatch.context() as once:
+        interrupted_at(20, once, signals)
+        done = run(*arguments)
     assert done.exit_code == 130
-    assert [p.name for p in tmp_path.iterdir()] == [source.name]
+    assert not out.exists()
+    if len(signals) == 1:
+        assert "blocks are kept in out.ome.zarr.partial: go on with --resume" in done.stderr
+    refused = run(*arguments)
+    assert refused.exit_code == 1
+    assert "--resume" in refused.stderr
+    assert run("upscale", source, out, "--resume").exit_code == 0
+    np.testing.assert_array_equal(np.asarray(read_image(out).data), upscale(stack(), "cubic-2x2"))
+    assert {p.name for p in tmp_path.iterdir()} == {source.name, out.name}
+    again = run("upscale", source, out, "--resume")
+    assert again.exit_code == 0
+
+
+def test_parts_on_the_command_line(tmp_path: Path, source: Path) -> None:
+    out = tmp_path / "out.ome.zarr"
+    arguments = ("upscale", source, out, "--model", "cubic-2x2", "--tile", 4, "--part")
+    first = run(*arguments, "1/2")
+    assert first.exit_code == 0
+    assert "other parts are still missing" in first.stderr
+    assert run(*arguments, "2/2").exit_code == 0
+    np.testing.assert_array_equal(np.asarray(read_image(out).data), upscale(stack(), "cubic-2x2"))
+    assert run(*arguments, "3/2").exit_code == 1
+    assert run(*arguments, "1/2", "--workers", 2).exit_code == 1
+
+
+def test_several_images_go_into_a_folder(tmp_path: Path, source: Path) -> None:
+    other = tmp_path / "other.tif"
+    tifffile.imwrite(other, stack()[0])
+    (tmp_path / "broken.tif").write_bytes(other.read_bytes()[:100])
+    folder = tmp_path / "results"
+    done = run("upscale", f"{tmp_path}/*.tif", f"{folder}/", "--model", "cubic-2x2")
+    assert done.exit_code == 1
+    assert "broken.tif: error:" in done.stderr
+    assert "1 of 3 images failed; the others are done" in done.stderr
+    assert {p.name for p in folder.iterdir()} == {"source.ome.tif", "other.tif"}
+    np.testing.assert_array_equal(
+        np.asarray(read_image(folder / "other.tif").data), upscale(stack()[0], "cubic-2x2")
+    )
+    (tmp_path / "broken.tif").unlink()
+    again = run("upscale", f"{tmp_path}/*.tif", folder, "--model", "cubic-2x2", "--resume")
+    assert again.exit_code == 0
+    assert again.stderr.count("was there") == 2
+
+
+def test_a_recipe_is_replayed_on_many_files(tmp_path: Path, source: Path) -> None:
+    run("upscale", source, tmp_path / "a.ome.zarr", "--model", "linear-2x2")
+    names = []
+    for number in range(2):
+        names.append(tmp_path / f"stack{number}.ome.tif")
+        write_image(names[-1], stack(), METADATA)
+    done = run(
+        "upscale", *names, tmp_path / "out/", "--recipe", tmp_path / "a.ome.zarr",
+        "--format", ".ome.zarr",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    for number in range(2):
+        back = read_image(tmp_path / "out" / f"stack{number}.ome.zarr")
+        assert back.record["model"] == "linear-2x2"
+        np.testing.assert_array_equal(np.asarray(back.data), upscale(stack(), "linear-2x2"))
+
+
+def test_results_that_would_meet_are_refused_before_any_work(tmp_path: Path, source: Path) -> None:
+    write_image(tmp_path / "source.nii.gz", stack(), METADATA)
+    folder = tmp_path / "results"
+    done = run("upscale", source, tmp_path / "source.nii.gz", f"{folder}/", "--format", ".ome.zarr")
+    assert done.exit_code == 1
+    assert "would both be source.ome.zarr" in done.stderr
+    assert run("upscale", tmp_path / "*.bmp", f"{folder}/").exit_code == 1
+    assert run("upscale", source, f"{folder}/", "--format", ".bmp").exit_code == 1
+    into_itself = run("upscale", source, tmp_path, "--model", "cubic-2x2", "--overwrite")
+    assert "would replace its source" in into_itself.stderr
 
 
 def test_models_as_a_table_and_as_json() -> None:
