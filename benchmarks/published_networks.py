@@ -102,7 +102,7 @@ CONFIGURATIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "ATD": (
         "ATD",
         {
-            "embed_dim": 16, "depths": [1], "num_heads": [2], "window_size": 8, "num_tokens": 8,
+            "embed_dim": 16, "depths": [2], "num_heads": [2], "window_size": 8, "num_tokens": 8,
             "category_size": 64, "reducted_dim": 4, "upscale": 2, "upsampler": "pixelshuffledirect",
         },
     ),
