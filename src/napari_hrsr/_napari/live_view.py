@@ -27,8 +27,9 @@ LIVE_KEY = "napari_hrsr_live"
 Not where results say it: only what was looked at is computed.
 """
 
-_PAUSE, _PAUSE_IN_3D = 0.1, 3.0
-_SHARE = 4
+_FIRST, _PAUSE, _PAUSE_IN_3D = 0.2, 0.3, 3.0
+_SHARE = 6
+_SETTLE = 0.03
 _LOOK = ("contrast_limits", "colormap", "gamma")
 _PLACE = ("scale", "translate", "rotate", "shear", "affine")
 
@@ -144,25 +145,26 @@ class LiveViewLayer(QObject):
         done, total = self.view.progress
         self.progressed.emit(done, total)
         self._note_record()
-        wait = 0.0 if done == total else self._next - time.monotonic()
+        wait = 0.0 if done == total else max(_FIRST, self._next - time.monotonic())
         if done == total or not self._timer.isActive():
-            self._timer.start(max(0, round(1000 * wait)))
+            self._timer.start(round(1000 * wait))
 
     def _draw(self) -> None:
         if self.closed:
             return
         if self._drawing:
-            self._timer.start(round(1000 * _PAUSE))
+            self._timer.start(round(1000 * _SETTLE))
             return
         self._drawing = True
         started = time.monotonic()
         self.layer.refresh(thumbnail=False, highlight=False, extent=False)
-        # The canvas paints when the event loop next runs: only then is the cost known.
-        QTimer.singleShot(0, lambda: self._drawn(started))
+        # The canvas paints when the event loop next runs: what it costs shows in how late
+        # a timer is.
+        QTimer.singleShot(round(1000 * _SETTLE), lambda: self._drawn(started))
 
     def _drawn(self, started: float) -> None:
         now = time.monotonic()
-        pause = max(_PAUSE, _SHARE * (now - started))
+        pause = max(_PAUSE, _SHARE * (now - started - _SETTLE))
         if not self.closed and self._viewer.dims.ndisplay == 3:
             pause = max(pause, _PAUSE_IN_3D)
         self._next = now + pause

@@ -13,7 +13,7 @@ import logging
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,7 @@ class LiveView:
         self._running: set[int] = set()
         self._refused: set[int] = set()
         self._watched: Watched | None = None
+        self._picture: _Picture | None = None
         self._dead = False
         self._thread: threading.Thread | None = None
         _open_views.add(self)
@@ -164,6 +165,7 @@ class LiveView:
         self.blocks.close()
         self.cache.clear()
         self.blocks.cache.clear()
+        self._picture = None
         _open_views.discard(self)
 
     def join(self, timeout: float = 5.0) -> bool:
@@ -193,18 +195,27 @@ class LiveView:
         ndarray
             Computed where a tile is there, interpolated elsewhere.
         """
-        pixels = np.empty([b - a for a, b in box], self.job.dtype)
-        most = self.cache.limit // self.tiles.nbytes
         tiles = self.tiles.tiles(box)
-        self._ask(tiles[:most])
-        missing = []
+        self._ask(tiles[: self.cache.limit // self.tiles.nbytes])
+        before = self._picture
+        arrived = self.blocks.arrived
+        if before is not None and before.box == box and before.arrived == arrived:
+            # Viewers ask again and again while tiles come: only these are new.
+            pixels, there = before.pixels.copy(), before.there
+        else:
+            pixels, there = np.empty([b - a for a, b in box], self.job.dtype), frozenset()
+            before = None
+        computed, missing = set(there), []
         for tile in tiles:
             found = self.cache.get(tile.index)
             if found is None:
-                missing.append(tile.box)
-            else:
+                missing.append(tile)
+            elif tile.index not in there:
                 _copy(found, tile.box, pixels, box)
-        self._stand_in(missing, box, pixels)
+                computed.add(tile.index)
+        if before is None:
+            self._stand_in([tile.box for tile in missing], box, pixels)
+        self._picture = _Picture(box, pixels.copy(), frozenset(computed), arrived)
         return pixels
 
     def _stand_in(self, tiles: Sequence[Box], box: Box, pixels: NDArray[Any]) -> None:
@@ -346,6 +357,16 @@ class LiveView:
 
     def _tell(self) -> None:
         self.changed()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Picture:
+    """The pixels that were given last, and which tiles of them were computed."""
+
+    box: Box
+    pixels: NDArray[Any]
+    there: frozenset[int]
+    arrived: int
 
 
 class _Result(LazyArray):

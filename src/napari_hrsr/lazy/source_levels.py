@@ -51,6 +51,11 @@ class BlockReader:
         Called in the thread with what is wrong, once.
     calm : callable
         Asked whether there is time for what nobody waits for.
+
+    Attributes
+    ----------
+    arrived : int
+        How many blocks have been read.
     """
 
     def __init__(
@@ -61,6 +66,7 @@ class BlockReader:
         calm: Callable[[], bool],
     ) -> None:
         self.cache = cache
+        self.arrived = 0
         self._calm = calm
         self._changed, self._failed = changed, failed
         self._told = self._closed = False
@@ -131,6 +137,7 @@ class BlockReader:
                     level.place(pixels, block, target)
                 elif not self._closed:
                     self.cache.put((level, block), pixels)
+                self.arrived += 1
                 self._changed()
             with self._state:
                 self._busy = False
