@@ -285,17 +285,16 @@ def test_cancel(viewer, qtbot, gate, monkeypatch, keep):
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "tile"),
     [
-        RuntimeError("shape mismatch"),
-        torch.OutOfMemoryError("CUDA out of memory"),
-        MemoryError(),
-        ValueError("a bug"),
-        KeyboardInterrupt(),
+        (RuntimeError("shape mismatch"), 0),
+        (torch.OutOfMemoryError("CUDA out of memory"), 7),
+        (MemoryError(), 0),
+        (ValueError("a bug"), 7),
+        (KeyboardInterrupt(), 0),
     ],
-    ids=lambda error: type(error).__name__,
+    ids=["RuntimeError", "OutOfMemoryError", "MemoryError", "ValueError", "KeyboardInterrupt"],
 )
-@pytest.mark.parametrize("tile", [0, 7])
 def test_failure_is_told_once_and_the_run_button_comes_back(
     viewer, qtbot, monkeypatch, errors, error, tile
 ):
