@@ -40,6 +40,8 @@ class Settings:
         As for `api.upscale`.
     consistent : Instrument or None
         Hold the result to its source, which this instrument recorded.
+    region : tuple of (int, int) or None
+        As for `api.upscale`; a recipe has its own.
     recipe : Recipe or None
         Settings and numbers of an earlier run; a choice made here wins.
     overwrite : bool
@@ -55,6 +57,7 @@ class Settings:
     intensity: Per | None = None
     dtype: str | None = None
     consistent: Instrument | None = None
+    region: tuple[tuple[int, int] | None, ...] | None = None
     recipe: Recipe | None = None
     overwrite: bool = False
 
@@ -96,6 +99,7 @@ def plan_file(data: Any, metadata: ImageMetadata, settings: Settings) -> tuple[J
             device=settings.device or "auto",
             precision=settings.precision or "auto",
             dtype=settings.dtype,
+            region=settings.region,
         )
     else:
         job = plan_job(

@@ -58,6 +58,12 @@ def layer_source(layer: Any) -> Any:
     return layer.data[0] if layer.multiscale else layer.data
 
 
+def layer_file(layer: Any) -> Path | None:
+    """Return the file that a layer was opened from, if it was."""
+    path = getattr(getattr(layer, "source", None), "path", None)
+    return None if path is None else Path(path)
+
+
 def labelled_axes(layer: Any) -> str | None:
     """Name a layer's axes from its labels; None where the labels are not real names."""
     letters = [_LETTERS.get(str(label).strip().lower(), "") for label in layer.axis_labels]

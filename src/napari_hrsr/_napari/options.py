@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from magicgui.widgets import ComboBox, Container, LineEdit
+from magicgui.widgets import CheckBox, ComboBox, Container, LineEdit
 
 AUTOMATIC, IN_MEMORY, ON_DISK = "Automatic", "In memory", "On disk (OME-Zarr)"
 
 
 class RunOptions(Container):
-    """Tile, device, precision, noise, blur, intensity, data type and where the result goes."""
+    """Tile, device, precision, noise, blur, intensity, data type, where it goes, who computes."""
 
     def __init__(self) -> None:
         self.tile = LineEdit(
@@ -52,6 +52,19 @@ class RunOptions(Container):
             choices=[AUTOMATIC, IN_MEMORY, ON_DISK],
             tooltip="Automatic: on disk where it would not fit in memory.",
         )
+        self.scheduler = LineEdit(
+            label="Run on cluster",
+            value="",
+            tooltip="Address of a dask scheduler, such as tls://10.0.0.5:8786, whose workers "
+            "compute in place of this computer. The result goes to a folder that they can "
+            "reach. Empty: this computer.",
+        )
+        self.plain = CheckBox(
+            text="Trust this network",
+            value=False,
+            tooltip="Allow a tcp:// scheduler on another machine: without TLS, whoever reaches "
+            "it can run programs on its workers.",
+        )
         super().__init__(
             widgets=[
                 self.tile,
@@ -62,6 +75,8 @@ class RunOptions(Container):
                 self.intensity,
                 self.dtype,
                 self.target,
+                self.scheduler,
+                self.plain,
             ],
             labels=True,
         )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_hrsr.errors import CancelledError, HrsrError
+from napari_hrsr.errors import CancelledError, HrsrError, PausedError
 from napari_hrsr.metadata import ImageMetadata
 
 if TYPE_CHECKING:
@@ -49,6 +49,13 @@ class Request:
     centre : tuple of float, optional
         Where the user is looking, in pixels of the source; tiles near it come
         first.
+    scheduler : str
+        Address of a dask scheduler whose workers compute; this computer where
+        empty.
+    plain : bool
+        As for `cluster.Workers`.
+    file : Path, optional
+        Where the layer was opened from.
     """
 
     name: str
@@ -61,6 +68,9 @@ class Request:
     held_to: tuple[float, ...] | None = None
     path: Path | None = None
     centre: tuple[float, ...] | None = None
+    scheduler: str = ""
+    plain: bool = False
+    file: Path | None = None
 
 
 class Cancel:
@@ -151,9 +161,11 @@ def run_requests(requests: Sequence[Request], cancel: Cancel) -> Iterator[Event 
         if cancel.event.is_set():
             return
         try:
-            yield from _run(number, request, cancel)
+            yield from _carry_out(number, request, cancel)
         except GeneratorExit:
             raise
+        except PausedError as error:
+            yield Failed(number, f"{request.name}: {error}")
         except CancelledError:
             yield Finished(number, complete=False, kept=False, record={})
         except HrsrError as error:
@@ -165,6 +177,14 @@ def run_requests(requests: Sequence[Request], cancel: Cancel) -> Iterator[Event 
                 f"{request.name}: unexpected {type(error).__name__}: {error}. "
                 "Nothing was changed; the log has the details",
             )
+
+
+def _carry_out(number: int, request: Request, cancel: Cancel) -> Iterator[Event | TileDone]:
+    if not request.scheduler:
+        return _run(number, request, cancel)
+    from napari_hrsr._napari.cluster_run import run_on_cluster
+
+    return run_on_cluster(number, request, cancel)
 
 
 def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | TileDone]:
@@ -199,7 +219,7 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
         data = np.zeros(job.shape, job.dtype) if result is None else result.array
         shown = threading.Event()
         yield Prepared(number, job, data, record, shown)
-        _wait(shown, cancel)
+        wait_shown(shown, cancel)
         order = nearest_first(job, request.centre)
         done = 0
         seen = Watched(job)
@@ -220,8 +240,18 @@ def _run(number: int, request: Request, cancel: Cancel) -> Iterator[Event | Tile
         yield Finished(number, complete, kept, record, levels, seen.told())
 
 
-def _wait(shown: threading.Event, cancel: Cancel, most: float = 10.0) -> None:
-    """Leave the processor to the window while it makes the new layer."""
+def wait_shown(shown: threading.Event, cancel: Cancel, most: float = 10.0) -> None:
+    """Leave the processor to the window while it makes the new layer.
+
+    Parameters
+    ----------
+    shown : Event
+        Set when it is there.
+    cancel : Cancel
+        Ends the wait.
+    most : float
+        Seconds.
+    """
     for _ in range(int(most / 0.05)):
         if shown.wait(0.05) or cancel.event.is_set():
             return

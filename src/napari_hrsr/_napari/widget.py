@@ -46,7 +46,7 @@ from napari_hrsr._napari.save import save_layer
 from napari_hrsr._napari.steps import TASKS, Steps, models_for
 from napari_hrsr.axes import SPATIAL
 from napari_hrsr.errors import HrsrError, InputError
-from napari_hrsr.layers import layer_metadata, layer_source
+from napari_hrsr.layers import layer_file, layer_metadata, layer_source
 from napari_hrsr.models.catalog import find_spec
 from napari_hrsr.models.chaining import JOINT
 
@@ -318,6 +318,9 @@ class SuperResolution(Container):
             held_to=parse_blur(self.details.blur.value) if self.consistent.value else None,
             path=path,
             centre=view_centre(self._viewer, layer),
+            scheduler=self.details.scheduler.value.strip(),
+            plain=self.details.plain.value,
+            file=layer_file(layer),
         )
 
     def ask_path(self, layer: napari.layers.Image, size: int) -> Path | None:
@@ -413,6 +416,8 @@ class SuperResolution(Container):
             self.first_slice.value, self.last_slice.value = 0, last
 
     def _wants_disk(self, size: int) -> bool:
+        if self.details.scheduler.value.strip():
+            return True
         if self.details.target.value == AUTOMATIC:
             return size > _MEMORY_SHARE * psutil.virtual_memory().available
         return bool(self.details.target.value == ON_DISK)

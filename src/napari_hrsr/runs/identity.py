@@ -52,7 +52,7 @@ def identify(path: Path, data: Any) -> dict[str, Any]:
         "bytes": sum(size for _, size, _ in entries),
         "files": len(entries),
         "listing": listing,
-        "pixels": _sample(data),
+        "pixels": sample_pixels(data),
     }
 
 
@@ -91,10 +91,18 @@ def _files(path: Path) -> Iterator[tuple[str, int, int]]:
         raise InputError(msg) from error
 
 
-def _sample(data: Any) -> str:
-    """Digest the pixels of blocks in the first and last corner and in the middle."""
+def sample_pixels(data: Any) -> str:
+    """Digest the pixels of blocks in the first and last corner and in the middle.
+
+    Parameters
+    ----------
+    data : array-like
+        With ``shape`` and slicing.
+    """
     digest = hashlib.sha256()
-    sides = [min(n, _SAMPLE if axis >= data.ndim - 2 else 2) for axis, n in enumerate(data.shape)]
+    sides = [
+        min(n, _SAMPLE if axis >= len(data.shape) - 2 else 2) for axis, n in enumerate(data.shape)
+    ]
     for share in (0.0, 0.5, 1.0):
         starts = [int((n - k) * share) for n, k in zip(data.shape, sides, strict=True)]
         block = tuple(slice(a, a + k) for a, k in zip(starts, sides, strict=True))

@@ -26,6 +26,7 @@ _OPTIONS = {
     "intensity": "what shares a measurement of intensity",
     "dtype": "the data type of the result",
     "consistent": "what the result is held to",
+    "region": "the region",
     "recipe": "the recipe",
 }
 
@@ -122,6 +123,7 @@ def summarise(settings: Settings) -> dict[str, Any]:
         "consistent": None
         if settings.consistent is None
         else [list(settings.consistent.psf_sigma), settings.consistent.sampling],
+        "region": None if settings.region is None else [s and list(s) for s in settings.region],
         "recipe": None if recipe is None else _digest(recipe),
     }
 
