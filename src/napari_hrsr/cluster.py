@@ -299,17 +299,25 @@ class _Leader:
         return len(self._client.scheduler_info(n_workers=-1)["workers"])
 
     def _stop(self) -> None:
-        """Ask the workers to stop between two tiles, and wait until they have."""
+        """Ask the workers to stop between two tiles, and wait until they have.
+
+        A future that is cancelled says nothing of a worker that is busy with it,
+        so units that are under way are left to find out by themselves.
+        """
         ask_to_stop(self._run.folder)
-        with contextlib.suppress(Exception):
-            self._client.cancel([f for f in self._under_way if f.status == "pending"])
         until = time.monotonic() + _GRACE
-        while self._under_way and time.monotonic() < until:
-            with contextlib.suppress(queue.Empty):
+        while self._under_way and time.monotonic() < until and self._client.status == "running":
+            try:
                 future = self._finished.get(timeout=_POLL)
-                self._under_way.pop(future, None)
-                with contextlib.suppress(BaseException):
-                    future.result(timeout=_GRACE)
+            except queue.Empty:
+                with contextlib.suppress(Exception):
+                    if not self._count_workers():
+                        break
+                continue
+            self._under_way.pop(future, None)
+            future.release()
+        with contextlib.suppress(Exception):
+            self._client.cancel(list(self._under_way))
 
 
 @dataclass
