@@ -197,8 +197,8 @@ def image(name, n):
                 : n - y, : n - x]
     return made
 for side in (192, 384):
-    source, result, truth = (
-        image(f"{name}{side}", k * side) for name, k in (("source", 1), ("result", 2), ("truth", 2)))
+    source, result = image(f"source{side}", side), image(f"result{side}", 2 * side)
+    truth = image(f"truth{side}", 2 * side)
     found = evaluate(result, source=source, reference=truth, in_memory=2**17)
     assert found.consistency.deviation.shape == (side, side)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
