@@ -16,16 +16,10 @@ from napari_hrsr.forward import ForwardModel, Instrument
 from napari_hrsr.intensity import Intensity, Per
 from napari_hrsr.jobs import Job, plan_job
 from napari_hrsr.metadata import ImageMetadata, upscaled_metadata
+from napari_hrsr.models.describing import doing
 from napari_hrsr.projecting import Projections
 from napari_hrsr.projection_weight import settle_projection
 from napari_hrsr.replay import Recipe
-
-_TASKS = {
-    "upscale": "Upscaling",
-    "denoise": "Denoising",
-    "deblur": "Deblurring",
-    "enhance": "Enhancing",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +154,7 @@ def settle_file(
 
 def name_task(job: Job) -> str:
     """Say in a word what a run does, for its progress."""
-    return _TASKS.get(job.model.spec.task, "Computing")
+    return doing(job.model.spec)
 
 
 def _known_instrument(recipe: Recipe) -> ForwardModel | bool:

@@ -42,6 +42,12 @@ from napari_hrsr.upscaling import TileDone, count_tiles, tile_region, upscale_ti
 
 Region = Sequence[tuple[int, int] | None]
 
+_SIDE, _DEPTH = 1024, 32
+"""Longest chunk along a plane, and across it."""
+
+_MANY_FILES = 20_000
+"""Chunks above this number share files."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
@@ -108,14 +114,39 @@ class Job:
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """Chunks for a result on disk: every tile owns whole ones."""
-        chunks = [
-            _chunk(math.ceil(body * k))
-            for body, k in zip(self.axes.spread(self.plan.tile), self.factor, strict=True)
-        ]
+        """Chunks for a result on disk: every tile owns whole ones.
+
+        Those of volumes are flat, so that a plane can be looked at without
+        reading the depth of a tile.
+        """
+        bodies = self._written
+        chunks = [_chunk(body, _SIDE) for body in bodies]
+        if len(self.axes.spatial) == 3:
+            depth = self.axes.spatial[0]
+            chunks[depth] = _chunk(bodies[depth], _DEPTH)
         if self.axes.samples is not None:
             chunks[self.axes.samples] = self.shape[self.axes.samples]
         return tuple(chunks)
+
+    @property
+    def shards(self) -> tuple[int, ...] | None:
+        """Files for a result on disk: one a tile where chunks would be very many."""
+        chunks = self.chunks
+        files = math.prod(math.ceil(n / c) for n, c in zip(self.shape, chunks, strict=True))
+        shards = tuple(
+            max(1, min(n, body)) for n, body in zip(self.shape, self._written, strict=True)
+        )
+        whole = all(s % min(c, s) == 0 for s, c in zip(shards, chunks, strict=True))
+        return shards if files > _MANY_FILES and whole and shards != chunks else None
+
+    @property
+    def _written(self) -> tuple[int, ...]:
+        """Pixels of the result that a tile writes, per axis."""
+        bodies = zip(self.axes.spread(self.plan.tile), self.factor, strict=True)
+        lengths = [math.ceil(body * k) for body, k in bodies]
+        if self.axes.samples is not None:
+            lengths[self.axes.samples] = self.shape[self.axes.samples]
+        return tuple(lengths)
 
     def region_of(self, tile: int) -> tuple[tuple[int, int], ...]:
         """Return what a tile writes: first and one past the last pixel on every axis."""
@@ -310,9 +341,10 @@ def _region_of(job: Job) -> list[list[int]]:
     return region
 
 
-def _chunk(length: int, longest: int = 1024) -> int:
-    parts = math.ceil(length / longest)
-    return length // parts if length % parts == 0 else length
+def _chunk(length: int, longest: int) -> int:
+    """Return the longest useful divisor of a length, or the length where there is none."""
+    wanted = range(min(length, longest), longest // 4, -1)
+    return next((side for side in wanted if length % side == 0), length)
 
 
 def _halo(

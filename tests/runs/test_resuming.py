@@ -370,3 +370,25 @@ def test_no_path_and_no_machine_is_named_in_a_result(source: Path, target: Path)
     upscale_file(source, target, SETTINGS, execution=RESUME)
     texts = [p.read_text() for p in target.rglob("*.json")]
     assert not any(str(source.parent) in text or socket.gethostname() in text for text in texts)
+
+
+def test_chunks_that_share_files_are_resumed_byte_for_byte(
+    tmp_path: Path, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("napari_hrsr.jobs._MANY_FILES", 0)
+    volume = np.random.default_rng(2).integers(0, 9000, (70, 30, 20)).astype(np.uint16)
+    path = tmp_path / "volume.ome.zarr"
+    write_image(path, volume, ImageMetadata("ZYX", (1.0,) * 3, (0.0,) * 3, ("pixel",) * 3))
+    settings = Settings(model="cubic-2x2x2", tile=(35, 5, 5))
+    folder = interrupt(path, target, settings, tiles=16)
+    array = zarr.open_array(folder / "image.zarr" / "0", mode="r")
+    assert (array.shards, array.chunks) == ((70, 10, 10), (14, 10, 10))
+    upscale_file(path, target, Settings(), execution=RESUME)
+    assert tree(target) == unbroken(path, tmp_path, settings)
+    expected = upscale(volume, "cubic-2x2x2")
+    np.testing.assert_array_equal(np.asarray(read_image(target).data), expected)
+    files = [p for p in (target / "0").rglob("*") if p.name != "zarr.json" and p.is_file()]
+    assert len(files) == 2 * 6 * 4
+    files[7].unlink()
+    with pytest.raises(InputError, match="chunks are missing"):
+        read_image(target)

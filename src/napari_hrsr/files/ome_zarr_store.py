@@ -69,6 +69,7 @@ class OmeZarrStore:
         dtype: Any,
         chunks: Sequence[int],
         metadata: ImageMetadata,
+        shards: Sequence[int] | None = None,
     ) -> Self:
         """Create the folder and its finest level, without pixels.
 
@@ -82,11 +83,15 @@ class OmeZarrStore:
             Data type.
         metadata : ImageMetadata
             Of the finest level.
+        shards : sequence of int, optional
+            Pixels that share a file, a multiple of `chunks`; by default each
+            chunk has its own.
         """
         group = zarr.create_group(path, zarr_format=3)
         stored = stored_axes(metadata.axes)
         lengths, sides = ([values[i] for i in stored.order] for values in (shape, chunks))
-        _create_level(group, 0, lengths, sides, np.dtype(dtype), stored.names)
+        files = None if shards is None else [shards[i] for i in stored.order]
+        _create_level(group, 0, lengths, sides, files, np.dtype(dtype), stored.names)
         return cls(path, group, metadata)
 
     @classmethod
@@ -211,9 +216,15 @@ class OmeZarrStore:
             bins.append(2 if kind == "space" and n > 1 and not deep else 1)
         shape = tuple(-(-n // k) for n, k in zip(finer.shape, bins, strict=True))
         coarser = _create_level(
-            self._group, len(self._levels), shape, finer.chunks, finer.dtype, self._stored.names
+            self._group,
+            len(self._levels),
+            shape,
+            finer.chunks,
+            finer.shards,
+            finer.dtype,
+            self._stored.names,
         )
-        for chunk in blocks(coarser.shape, coarser.chunks):
+        for chunk in blocks(coarser.shape, coarser.shards or coarser.chunks):
             check_cancelled(cancelled)
             coarser[chunk] = binned(finer, chunk, bins)
         self._levels.append(coarser)
@@ -224,13 +235,20 @@ def _create_level(
     level: int,
     shape: Sequence[int],
     chunks: Sequence[int],
+    shards: Sequence[int] | None,
     dtype: np.dtype[Any],
     names: Sequence[str],
 ) -> zarr.Array[Any]:
+    chunks = [max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True)]
+    if shards is not None:
+        shards = [min(s, -(-n // c) * c) for s, c, n in zip(shards, chunks, shape, strict=True)]
+        whole = all(s % c == 0 for s, c in zip(shards, chunks, strict=True))
+        shards = tuple(shards) if whole else None
     return group.create_array(
         str(level),
         shape=tuple(shape),
-        chunks=tuple(max(1, min(c, n)) for c, n in zip(chunks, shape, strict=True)),
+        chunks=tuple(chunks),
+        shards=shards,
         dtype=dtype,
         serializer=BytesCodec(),
         compressors=[ZstdCodec(level=1), Crc32cCodec()],

@@ -185,6 +185,7 @@ def begin_run(
             dtype=job.dtype,
             chunks=job.chunks,
             metadata=metadata,
+            shards=job.shards,
         )
     except OSError as error:
         raise cannot_write(target, error) from error
