@@ -28,6 +28,7 @@ from napari_hrsr.lazy.sampling import Settled, settle_for_viewing
 from napari_hrsr.lazy.source_levels import BlockReader, SourceLevel
 from napari_hrsr.lazy.viewed_tiles import Tile, TileMap
 from napari_hrsr.lazy.windows import Box, LazyArray
+from napari_hrsr.memory import keep_memory
 from napari_hrsr.pixels import check_block, needs_every_value, read_block
 from napari_hrsr.projection_weight import settle_projection
 from napari_hrsr.watching import Watched
@@ -245,9 +246,11 @@ class LiveView:
 
     def _work(self) -> None:
         try:
-            self._settle()
-            while tiles := self._next():
-                self._compute(tiles)
+            # Each run by itself would give its memory back at its end, for which all threads wait.
+            with keep_memory():
+                self._settle()
+                while tiles := self._next():
+                    self._compute(tiles)
         except CancelledError:
             pass
         except HrsrError as error:
