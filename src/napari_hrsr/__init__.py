@@ -28,6 +28,7 @@ _PUBLIC = {
     "train": "training.start",
     "upscale": "api",
     "upscale_layer": "api",
+    "upscale_to_file": "file_calling",
     "upscaled_scale_translate": "geometry",
 }
 
@@ -49,6 +50,7 @@ __all__ = [
     "train",
     "upscale",
     "upscale_layer",
+    "upscale_to_file",
     "upscaled_scale_translate",
 ]
 
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
     from napari_hrsr.api import upscale, upscale_layer
     from napari_hrsr.errors import CancelledError, HrsrError
     from napari_hrsr.evaluation.evaluating import evaluate
+    from napari_hrsr.file_calling import upscale_to_file
     from napari_hrsr.frames.fusing import fuse_frames
     from napari_hrsr.geometry import upscaled_scale_translate
     from napari_hrsr.isotropic.calling import make_isotropic, make_isotropic_layer

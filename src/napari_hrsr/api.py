@@ -214,7 +214,7 @@ def _run(
     name = "" if layer is None else str(layer.name)
     stop = as_callable(cancelled)
     with contextlib.ExitStack() as stack:
-        report = stack.enter_context(_reporting(progress, doing(job.model.spec)))
+        report = stack.enter_context(showing(progress, doing(job.model.spec)))
         # First, so that a path that cannot be used is refused before the image is read.
         target, finish = stack.enter_context(opened_output(out, job, metadata))
         measured = settle_intensity(job, intensity, noise, cancelled=stop)
@@ -432,7 +432,16 @@ def _check_out(out: Any, job: Job) -> None:
 
 
 @contextlib.contextmanager
-def _reporting(progress: Progress | bool | None, what: str) -> Iterator[Progress]:
+def showing(progress: Progress | bool | None, what: str) -> Iterator[Progress]:
+    """Yield what to report to: the caller's own, a bar in the terminal, or nothing.
+
+    Parameters
+    ----------
+    progress : callable or bool, optional
+        As for `upscale`.
+    what : str
+        What the bar says is done.
+    """
     if callable(progress):
         yield progress
         return
