@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from napari_hrsr.errors import HrsrError
 from napari_hrsr.file_planning import Settings
 from napari_hrsr.file_results import Report, check_paths
 from napari_hrsr.files import read_image
@@ -61,6 +62,24 @@ def upscale_part(
     """
     if target.exists():
         return read_image(target).record
+    try:
+        return _shared(source, target, settings, part, report, cancelled)
+    except (HrsrError, OSError):
+        # Another part has finished the result, and with it went the folder.
+        if not target.exists():
+            raise
+        return read_image(target).record
+
+
+def _shared(
+    source: Path,
+    target: Path,
+    settings: Settings,
+    part: Part,
+    report: Report,
+    cancelled: Callable[[], bool],
+) -> dict[str, Any] | None:
+    """Compute a part, and finish the result if it is the last one."""
     check_paths(source, target, overwrite=settings.overwrite)
     folder = partial_name(target)
     name = f"part-{part.number}-of-{part.count}"
@@ -69,6 +88,8 @@ def upscale_part(
         explained(folder),
         held(folder, name, against="run.lock"),
     ):
+        if target.exists():
+            return read_image(target).record
         run = _joined(folder, source, target, settings, report, cancelled)
         compute_missing(run, part, report=report, cancelled=cancelled)
         if run.ledger.count() < len(run.units):

@@ -33,6 +33,14 @@ def test_a_lock_is_held_once_and_released(tmp_path: Path) -> None:
         pass
 
 
+def test_a_lock_that_is_released_at_this_moment_is_not_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "_created", lambda path: False)
+    with tried(tmp_path, "setup") as mine:
+        assert not mine
+
+
 def test_parts_exclude_whole_runs_but_not_each_other(tmp_path: Path) -> None:
     with (
         held(tmp_path, "part-1-of-2", against="run.lock"),

@@ -337,6 +337,34 @@ def test_parts_that_start_at_once_give_the_bytes_of_one_run(
     assert [p.name for p in target.parent.iterdir()] == [target.name]
 
 
+@pytest.mark.parametrize("moment", ["check_paths", "compute_missing", "finish_file"])
+def test_a_part_that_comes_late_finds_the_result(
+    source: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    from napari_hrsr import upscale_part as module
+
+    for number in (1, 2):
+        assert upscale_part(source, target, SETTINGS, Part(number, 3)) is None
+    real = getattr(module, moment)
+
+    def overtaken(*arguments: Any, **more: Any) -> Any:
+        """Another part ends the run meanwhile."""
+        monkeypatch.setattr(module, moment, real)
+        if moment == "finish_file":
+            finished.append(real(*arguments, **more))
+        else:
+            finished.append(upscale_part(source, target, SETTINGS, Part(3, 3)))
+        return real(*arguments, **more)
+
+    finished: list[Any] = []
+    monkeypatch.setattr(module, moment, overtaken)
+    number = 3 if moment == "finish_file" else 1
+    assert upscale_part(source, target, SETTINGS, Part(number, 3)) == finished[0]
+    assert finished[0] == read_image(target).record
+    assert tree(target) == unbroken(source, tmp_path)
+    assert [p.name for p in target.parent.iterdir()] == [target.name]
+
+
 def test_a_part_that_is_missing_can_be_computed_by_any_run(
     source: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,10 @@ def claim_folder(folder: Path) -> Iterator[None]:
 
 def count_written(folder: Path) -> int:
     """Count the units that a run has recorded."""
-    return sum(1 for _ in (folder / DONE).glob("*.json"))
+    try:
+        return sum(name.endswith(".json") for name in os.listdir(folder / DONE))
+    except FileNotFoundError:
+        return 0
 
 
 def is_unfinished(folder: Path) -> bool:

@@ -67,15 +67,13 @@ def tried(folder: Path, name: str) -> Iterator[bool]:
     name : str
         Of the lock, without its suffix.
     """
-    try:
-        with held(folder, name, against=f"{name}.lock"):
-            yield True
-            return
-    except OutputError:
-        if (folder / f"{name}.lock").exists():
-            yield False
-            return
-        raise
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(held(folder, name, against=f"{name}.lock"))
+            mine = True
+        except OutputError:
+            mine = False
+        yield mine
 
 
 def is_live(path: Path) -> bool:
