@@ -233,6 +233,15 @@ def test_a_changed_source_is_noticed_by_the_workers(
         run(scheduler, source, target, report=report)
 
 
+def test_an_encrypted_scheduler_needs_certificates(source: Path, target: Path) -> None:
+    with (
+        pytest.raises(InputError, match="needs certificates"),
+        connected(Workers(scheduler="tls://127.0.0.1:1")) as compute,
+    ):
+        upscale_file(source, target, SETTINGS, execution=Execution(compute=compute))
+    assert list(target.parent.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [

@@ -168,11 +168,24 @@ def _start(distributed: Any, workers: Workers, stack: contextlib.ExitStack) -> A
                 silence_logs=logging.CRITICAL,
             )
         )
+    elif str(target).startswith("tls://"):
+        _check_certificates(distributed)
     try:
         return stack.enter_context(distributed.Client(target, set_as_default=False))
     except (OSError, TimeoutError, TypeError, ValueError) as error:
         msg = f"no scheduler answers at {workers.scheduler}: {error}"
         raise InputError(msg) from error
+
+
+def _check_certificates(distributed: Any) -> None:
+    """Refuse an encrypted scheduler for which there are no certificates."""
+    if distributed.Security().get_connection_args("client").get("ssl_context") is None:
+        msg = (
+            "a tls:// scheduler needs certificates: set distributed.comm.tls.ca-file, client.cert "
+            "and client.key in dask's configuration, for example by the variables "
+            "DASK_DISTRIBUTED__COMM__TLS__CA_FILE, ...__TLS__CLIENT__CERT and ...__CLIENT__KEY"
+        )
+        raise InputError(msg)
 
 
 class _Leader:
