@@ -125,10 +125,14 @@ def check_space(folder: Path, nbytes: int) -> None:
     free = shutil.disk_usage(folder).free
     if nbytes > _DISK_SHARE * free:
         msg = (
-            f"the result needs up to {nbytes / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are free "
+            f"the result needs up to {_told(nbytes)}, but only {_told(free)} are free "
             f"on the disk of {folder}: free some space, choose another folder, or a region"
         )
         raise OutputError(msg)
+
+
+def _told(nbytes: int) -> str:
+    return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:.1f} MB"
 
 
 def cannot_write(path: Path, error: OSError) -> OutputError:
