@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -271,8 +272,9 @@ def test_what_is_damaged_is_computed_again(
     assert tree(target) == unbroken(source, tmp_path)
 
 
-def test_a_full_disk_says_so_and_the_run_goes_on_later(
-    source: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EACCES])
+def test_a_disk_that_fails_is_told_and_the_run_goes_on_later(
+    source: Path, target: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     from zarr.storage import _local
 
@@ -282,12 +284,12 @@ def test_a_full_disk_says_so_and_the_run_goes_on_later(
         if "c" in path.parts:
             written.append(path)
             if len(written) > 40:
-                raise OSError(errno.ENOSPC, "No space left on device")
+                raise OSError(number, os.strerror(number))
         return put(path, *more, **others)
 
     with monkeypatch.context() as full:
         full.setattr(_local, "_put", fill)
-        with pytest.raises(OutputError, match=r"No space left.*blocks are kept.*--resume"):
+        with pytest.raises(OutputError, match=rf"{os.strerror(number)}.*blocks are kept.*--resume"):
             upscale_file(source, target, SETTINGS)
     assert not target.exists()
     upscale_file(source, target, SETTINGS, execution=RESUME)

@@ -32,7 +32,8 @@ def claim_folder(folder: Path) -> Iterator[None]:
     """
     check_folder(folder.parent)
     try:
-        folder.mkdir(exist_ok=True)
+        # Private, as it names files; what is in it, the result above all, is as usual.
+        folder.mkdir(0o700, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
     _check_ours(folder)
