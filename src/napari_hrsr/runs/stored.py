@@ -63,6 +63,8 @@ class StoredRun:
         Which units are written.
     units : Units
         The units.
+    fresh : bool
+        Whether nothing can have been written yet.
     """
 
     folder: Path
@@ -73,6 +75,7 @@ class StoredRun:
     store: OmeZarrStore
     ledger: Ledger
     units: Units
+    fresh: bool = False
 
     def files_of(self, unit: int) -> list[Path]:
         """List the chunk files that a unit writes; no other unit touches them."""
@@ -85,7 +88,7 @@ class StoredRun:
 
     def clear(self, unit: int) -> None:
         """Remove what an earlier process may have left of a unit."""
-        for path in self.files_of(unit):
+        for path in () if self.fresh else self.files_of(unit):
             path.unlink(missing_ok=True)
 
     def unfinished(
@@ -193,7 +196,7 @@ def begin_run(
     for entry in ledger.entries():
         ledger.forget(entry.unit)
     write_manifest(folder, manifest)
-    return StoredRun(folder, manifest, job, intensity, metadata, store, ledger, units)
+    return StoredRun(folder, manifest, job, intensity, metadata, store, ledger, units, fresh=True)
 
 
 def reopen_run(
