@@ -216,7 +216,9 @@ def main() -> None:
         "# Other readers of OME-Zarr", "",
         "Ours, upscaled, read by others: largest difference of any level from the means of the",
         "finest one (counts of 65,535), of its scale (relative) and of its place (pixels).",
-        "napari keeps scale and place of the finest level only, and none for channels.", "",
+        "napari keeps scale and place of the finest level only, and none for channels; its plugin",
+        "napari-ome-zarr 0.10 takes the first transformation of a level, which is the scale, and",
+        "leaves out the translation of any file: its images lie at the origin.", "",
         "| image | reader | levels | pixels | scale | place |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
