@@ -51,7 +51,7 @@ class Heartbeat:
         self._last = time.perf_counter()
         self._timer = QTimer()
         self._timer.timeout.connect(self._tick)
-        self._timer.start(5)
+        self._timer.start(10)
 
     def reset(self) -> None:
         """Forget all gaps."""
@@ -119,7 +119,7 @@ def spin(until: Callable[[], bool], limit: float = 120.0) -> float:
             loop.quit()
 
     timer.timeout.connect(look)
-    timer.start(2)
+    timer.start(10)
     loop.exec()
     timer.stop()
     return time.perf_counter() - start

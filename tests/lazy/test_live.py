@@ -3,6 +3,7 @@
 import gc
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import dask.array as da
 import numpy as np
@@ -188,6 +189,32 @@ def test_what_is_no_longer_looked_at_is_left_out(opened, gate, monkeypatch):
     # The tile that was under way, at most one that had been read ahead, and the new one.
     assert len(view.cache) <= 3
     assert view.progress == (1, 1)
+
+
+def test_what_is_only_passed_by_is_not_computed(opened, monkeypatch):
+    monkeypatch.setattr(live_module, "_REST", 2.0)
+    view = opened(image((64, 200)), "cubic-2x2", tile=16)
+    passed, reached = ((0, 32), (0, 32)), ((0, 32), (300, 332))
+    np.asarray(view.array[:32, :32])
+    np.asarray(view.array[:32, 300:332])
+    assert view.wait(TIMEOUT)
+    assert all(tile.index in view.cache for tile in view.tiles.tiles(reached))
+    assert not any(tile.index in view.cache for tile in view.tiles.tiles(passed))
+
+
+def test_a_thread_that_holds_nothing_up_waits_for_the_source(opened, gate, monkeypatch):
+    monkeypatch.setattr(source_levels, "_PATIENCE", TIMEOUT)
+    source = image()
+    view = opened(OnDisk(source), "cubic-2x2")
+    with ThreadPoolExecutor(1) as thread:
+        seen = thread.submit(np.asarray, view.array[...]).result(TIMEOUT)
+    np.testing.assert_array_equal(seen, np.asarray(opened(source, "cubic-2x2").array[...]))
+    assert not view.outdated
+    gate.opened.set()
+    assert view.wait(TIMEOUT)
+    assert view.outdated
+    np.asarray(view.array[...])
+    assert not view.outdated
 
 
 def test_the_middle_of_what_is_looked_at_comes_first(opened, monkeypatch):

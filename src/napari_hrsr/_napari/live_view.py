@@ -27,8 +27,11 @@ LIVE_KEY = "napari_hrsr_live"
 Not where results say it: only what was looked at is computed.
 """
 
-_FIRST, _PAUSE, _PAUSE_IN_3D = 0.2, 0.3, 3.0
-_SHARE = 6
+_FIRST, _PAUSE, _PAUSE_IN_3D = 0.3, 0.3, 3.0
+_SHARE, _LONGEST = 20, 2.0
+_LAST_PART = 0.75
+"""Tiles after these are shown together with the last one."""
+
 _SETTLE = 0.03
 _LOOK = ("contrast_limits", "colormap", "gamma")
 _PLACE = ("scale", "translate", "rotate", "shear", "affine")
@@ -150,21 +153,28 @@ class LiveViewLayer(QObject):
             self._timer.start(round(1000 * wait))
 
     def _draw(self) -> None:
-        if self.closed:
+        done, total = self.view.progress
+        nearly = total > done > _LAST_PART * total
+        if self.closed or nearly or not self.view.outdated:
             return
-        if self._drawing:
+        # While napari slices in a thread, it is about to show another place.
+        if self._drawing or not self.layer.loaded:
             self._timer.start(round(1000 * _SETTLE))
             return
         self._drawing = True
         started = time.monotonic()
-        self.layer.refresh(thumbnail=False, highlight=False, extent=False)
+        if self.layer.visible:
+            # Not `refresh`, which slices in a thread where napari is told to: until it is done, an
+            # animation in the list of layers has the whole window drawn again and again.
+            self.layer.set_view_slice()
+            self.layer.events.set_data()
         # The canvas paints when the event loop next runs: what it costs shows in how late
         # a timer is.
         QTimer.singleShot(round(1000 * _SETTLE), lambda: self._drawn(started))
 
     def _drawn(self, started: float) -> None:
         now = time.monotonic()
-        pause = max(_PAUSE, _SHARE * (now - started - _SETTLE))
+        pause = max(_PAUSE, min(_SHARE * (now - started - _SETTLE), _LONGEST))
         if not self.closed and self._viewer.dims.ndisplay == 3:
             pause = max(pause, _PAUSE_IN_3D)
         self._next = now + pause

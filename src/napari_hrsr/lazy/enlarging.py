@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn import functional
 
 from napari_hrsr.lazy.windows import Box
 from napari_hrsr.pixels import cast_values
+
+_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def source_box(box: Box, factor: Sequence[int], shape: Sequence[int]) -> Box:
@@ -59,24 +63,34 @@ def enlarge(
     ndarray
         Of the shape of the box.
     """
-    values: NDArray[np.float32] = pixels.astype(np.float32)
-    # The axis that grows most comes last, so that the others are worked on while it is small.
-    for axis in sorted(range(values.ndim), key=lambda a: factor[a]):
-        k, (a, b), first = factor[axis], box[axis], start[axis]
-        if k == 1:
-            values = values.take(range(a - first, b - first), axis=axis)
-            continue
-        at = (np.arange(a, b) + 0.5) / k - 0.5 - first
-        left = np.floor(at).astype(np.intp)
-        share = (at - left).astype(np.float32).reshape(-1, *(1,) * (values.ndim - axis - 1))
-        low = values.take(left, axis=axis, mode="clip")
-        high = values.take(left + 1, axis=axis, mode="clip")
-        with np.errstate(invalid="ignore", over="ignore"):
-            high -= low
-            high *= share
-            high += low
-        values = high
-    return cast_values(values, np.dtype(dtype))
+    grown = [axis for axis, k in enumerate(factor) if k > 1]
+    kept = [axis for axis, k in enumerate(factor) if k == 1]
+    if not grown:
+        grown = [kept.pop()]
+    cut = pixels[
+        tuple(
+            slice(a - first, b - first) if k == 1 else slice(None)
+            for (a, b), first, k in zip(box, start, factor, strict=True)
+        )
+    ]
+    # A few calls on all pixels at once: each call of a thread that is not the only one waits
+    # for its turn.
+    values = torch.from_numpy(np.transpose(cut, (*kept, *grown)).astype(np.float32, order="C"))
+    shape = values.shape[: len(kept)]
+    scale = [float(factor[axis]) for axis in grown]
+    large = functional.interpolate(
+        values.reshape(1, -1, *values.shape[len(kept) :]),
+        scale_factor=scale,
+        mode=_MODES[len(grown)],
+        align_corners=False,
+    )
+    inside = tuple(
+        slice(a - k * first, b - k * first)
+        for (a, b), first, k in ((box[axis], start[axis], factor[axis]) for axis in grown)
+    )
+    found = large.reshape(*shape, *large.shape[2:])[(..., *inside)].numpy()
+    back = np.argsort((*kept, *grown))
+    return cast_values(np.transpose(found, back), np.dtype(dtype))
 
 
 def _left(i: int, k: int) -> int:

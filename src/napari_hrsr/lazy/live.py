@@ -9,10 +9,14 @@ generator that every run drains.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
+import os
+import sys
 import threading
+import time
 import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,10 +30,11 @@ from napari_hrsr.lazy.enlarging import enlarge, source_box
 from napari_hrsr.lazy.pixel_cache import PixelCache
 from napari_hrsr.lazy.sampling import Settled, settle_for_viewing
 from napari_hrsr.lazy.source_levels import BlockReader, SourceLevel
+from napari_hrsr.lazy.tile_ends import CheckedSource, TileSink
 from napari_hrsr.lazy.viewed_tiles import Tile, TileMap
-from napari_hrsr.lazy.windows import Box, LazyArray
+from napari_hrsr.lazy.windows import Box, LazyArray, copy_overlap, overlap
 from napari_hrsr.memory import keep_memory
-from napari_hrsr.pixels import check_block, needs_every_value, read_block
+from napari_hrsr.pixels import needs_every_value
 from napari_hrsr.projection_weight import settle_projection
 from napari_hrsr.watching import Watched
 
@@ -37,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 _OF_SOURCE = 4
 """The source's blocks take one part in so many of the memory."""
+
+_REST = 0.05
+_NICENESS = 10
 
 
 class LiveView:
@@ -100,6 +108,8 @@ class LiveView:
         self._given = (intensity, noise)
         self._state = threading.Condition()
         self._wanted: list[int] = []
+        self._asked = 0.0
+        self._readers = 0
         self._running: set[int] = set()
         self._refused: set[int] = set()
         self._watched: Watched | None = None
@@ -123,6 +133,15 @@ class LiveView:
         """Tiles of the last request that are there, and all of them."""
         with self._state:
             return len(self._wanted) - len(self._left()), len(self._wanted)
+
+    @property
+    def outdated(self) -> bool:
+        """Whether more is there now than when pixels were last asked for."""
+        picture, blocks = self._picture, self.blocks
+        if picture is None or blocks.arrived != blocks.seen:
+            return True
+        with self._state:
+            return any(i in self.cache and i not in picture.there for i in self._wanted)
 
     def record(self, source_name: str = "") -> dict[str, Any]:
         """Record how its pixels are made; empty until the image has been measured.
@@ -197,7 +216,14 @@ class LiveView:
             Computed where a tile is there, interpolated elsewhere.
         """
         tiles = self.tiles.tiles(box)
-        self._ask(tiles[: self.cache.limit // self.tiles.nbytes])
+        with self._state:
+            self._readers += 1
+        try:
+            return self._read(box, tiles)
+        finally:
+            self._ask(tiles[: self.cache.limit // self.tiles.nbytes])
+
+    def _read(self, box: Box, tiles: Sequence[Tile]) -> NDArray[Any]:
         before = self._picture
         arrived = self.blocks.arrived
         if before is not None and before.box == box and before.arrived == arrived:
@@ -212,18 +238,17 @@ class LiveView:
             if found is None:
                 missing.append(tile)
             elif tile.index not in there:
-                _copy(found, tile.box, pixels, box)
+                copy_overlap(found, tile.box, pixels, box)
                 computed.add(tile.index)
-        if before is None:
+        if before is None and missing:
             self._stand_in([tile.box for tile in missing], box, pixels)
+            arrived = self.blocks.seen
         self._picture = _Picture(box, pixels.copy(), frozenset(computed), arrived)
         return pixels
 
     def _stand_in(self, tiles: Sequence[Box], box: Box, pixels: NDArray[Any]) -> None:
         """Interpolate what is missing of a box."""
-        parts = [_common(tile, box) for tile in tiles]
-        if not parts:
-            return
+        parts = [overlap(tile, box) for tile in tiles]
         hull = tuple(
             (min(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*parts, strict=True)
         )
@@ -233,18 +258,23 @@ class LiveView:
             within = source_box(part, self._factor, self.job.source.shape)
             cut = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(within, around, strict=True))
             made = enlarge(near[cut], [a for a, _ in within], part, self._factor, self.job.dtype)
-            _copy(made, part, pixels, box)
+            copy_overlap(made, part, pixels, box)
 
     def _ask(self, tiles: Sequence[Tile]) -> None:
         with self._state:
-            if not self._dead:
-                self._wanted = [tile.index for tile in tiles if tile.index not in self._refused]
-                self._state.notify_all()
+            self._readers -= 1
+            if self._dead:
+                return
+            wanted = [tile.index for tile in tiles if tile.index not in self._refused]
+            if wanted != self._wanted:
+                self._wanted, self._asked = wanted, time.monotonic()
+            self._state.notify_all()
 
     def _left(self) -> list[int]:
         return [tile for tile in self._wanted if tile not in self.cache]
 
     def _work(self) -> None:
+        _let_viewer_first()
         try:
             # Each run by itself would give its memory back at its end, for which all threads wait.
             with keep_memory():
@@ -284,6 +314,11 @@ class LiveView:
                 self._state.wait_for(lambda: self._dead or self._left())
                 if self._dead:
                     return []
+                # While somebody is still moving, what is asked for now is looked at no more.
+                rest = self._asked + _REST - time.monotonic()
+                if rest > 0 or self._readers:
+                    self._state.wait(rest if rest > 0 else None)
+                    continue
                 if self.in_view():
                     tiles = self._left()
                     self._running = set(tiles)
@@ -308,10 +343,10 @@ class LiveView:
                 self._state.notify_all()
 
     def _run(self, tiles: Sequence[int]) -> None:
-        sink = _Sink(self.job)
+        sink = TileSink(self.job)
         source: Any = self.job.source
         if needs_every_value(source.dtype):
-            source = _Checked(source)
+            source = CheckedSource(source)
         assert self.settled is not None
         assert self._watched is not None
         records = start_job(
@@ -383,45 +418,12 @@ class _Result(LazyArray):
         return self._view.read(box)
 
 
-class _Sink:
-    """Takes the tiles that a run writes until somebody fetches them."""
-
-    def __init__(self, job: Job) -> None:
-        self.shape, self.dtype = job.shape, job.dtype
-        self._written: dict[Hashable, NDArray[Any]] = {}
-
-    def __setitem__(self, key: tuple[slice | int, ...], values: NDArray[Any]) -> None:
-        starts = tuple(k.start if isinstance(k, slice) else k for k in key)
-        looped = tuple(axis for axis, k in enumerate(key) if not isinstance(k, slice))
-        self._written[starts] = np.ascontiguousarray(np.expand_dims(values, looped))
-
-    def take(self, region: Box) -> NDArray[Any]:
-        return self._written.pop(tuple(a for a, _ in region))
-
-
-class _Checked:
-    """A source whose values are checked where they are read."""
-
-    def __init__(self, source: Any) -> None:
-        self._source = source
-        self.shape, self.dtype, self.ndim = source.shape, source.dtype, len(source.shape)
-
-    def __getitem__(self, key: tuple[Any, ...]) -> NDArray[Any]:
-        block = read_block(self._source, key)
-        check_block(block, key)
-        return block
-
-
-def _common(one: Box, other: Box) -> Box:
-    return tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(one, other, strict=True))
-
-
-def _copy(pixels: NDArray[Any], at: Box, target: NDArray[Any], box: Box) -> None:
-    """Copy what two boxes have in common."""
-    common = _common(at, box)
-    target[tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(common, box, strict=True))] = pixels[
-        tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(common, at, strict=True))
-    ]
+def _let_viewer_first() -> None:
+    """Have this thread, and those that it starts, give way to the one that draws."""
+    if sys.platform == "linux":
+        # Only Linux has a niceness for each thread.
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _nothing(*_: object) -> None:

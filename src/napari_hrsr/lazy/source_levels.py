@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from napari_hrsr.axes import Axes
 from napari_hrsr.errors import HrsrError
 from napari_hrsr.lazy.pixel_cache import PixelCache
-from napari_hrsr.lazy.windows import Box, LazyArray
+from napari_hrsr.lazy.windows import Box, LazyArray, copy_overlap
 from napari_hrsr.pixels import cast_values, read_block
 
 logger = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ _SIDE, _REACH = 512, 4096
 _BLOCK = 2**21
 _PAUSE = 0.2
 _SHARE = 3
+_PATIENCE = 0.1
 
 Key = tuple["SourceLevel", tuple[int, ...]]
 
@@ -56,6 +57,8 @@ class BlockReader:
     ----------
     arrived : int
         How many blocks have been read.
+    seen : int
+        How many of them there were when somebody last looked.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class BlockReader:
         calm: Callable[[], bool],
     ) -> None:
         self.cache = cache
-        self.arrived = 0
+        self.arrived = self.seen = 0
         self._calm = calm
         self._changed, self._failed = changed, failed
         self._told = self._closed = False
@@ -110,6 +113,13 @@ class BlockReader:
                     self._closed or not (self._busy or self._filling or any(self._wanted.values()))
                 ),
                 timeout,
+            )
+
+    def wait_for(self, level: SourceLevel, timeout: float) -> None:
+        """Wait until the blocks that were asked for of a level are there, or a time is over."""
+        with self._state:
+            self._state.wait_for(
+                lambda: self._closed or not (self._wanted.get(level) or self._busy), timeout
             )
 
     def close(self) -> None:
@@ -194,30 +204,41 @@ class SourceLevel(LazyArray):
 
     def read(self, box: Box) -> NDArray[Any]:
         """Return pixels; of blocks that are not there yet, zeros."""
-        bounds = zip(box, self._block, strict=True)
-        ranges = [range(a // n, -(-b // n)) for (a, b), n in bounds]
-        blocks = math.prod(len(r) for r in ranges)
-        size = blocks * math.prod(self._block) * self.dtype.itemsize
-        # What could not be kept, beside other levels, would be read again and again.
-        if self._direct or size > self._reader.cache.limit // _SHARE:
+        if self._at_once(box):
             return self._fetch(box)
+        self.want(box)
+        self._reader.seen = self._reader.arrived
         found = np.zeros([b - a for a, b in box], self.dtype)
-        missing = []
-        for block in itertools.product(*ranges):
+        for block in self._blocks(box):
             pixels = self._reader.cache.get((self, block))
             if pixels is None:
-                missing.append(block)
                 continue
-            starts = [i * n for i, n in zip(block, self._block, strict=True)]
-            common = [
-                (max(a, s), min(b, s + n))
-                for (a, b), s, n in zip(box, starts, pixels.shape, strict=True)
-            ]
-            there = tuple(slice(a - s, b - s) for (a, b), s in zip(common, starts, strict=True))
-            here = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(common, box, strict=True))
-            found[here] = pixels[there]
-        self._reader.want(self, missing)
+            starts = (i * n for i, n in zip(block, self._block, strict=True))
+            at = tuple((s, s + n) for s, n in zip(starts, pixels.shape, strict=True))
+            copy_overlap(pixels, at, found, box)
         return found
+
+    def want(self, box: Box) -> None:
+        """Ask for the blocks of a box; a thread that holds nothing up waits a moment for them."""
+        if self._at_once(box):
+            return
+        missing = [block for block in self._blocks(box) if (self, block) not in self._reader.cache]
+        self._reader.want(self, missing)
+        if missing and threading.current_thread() is not threading.main_thread():
+            # The viewer would have to show the same place twice.
+            self._reader.wait_for(self, _PATIENCE)
+
+    def _blocks(self, box: Box) -> list[tuple[int, ...]]:
+        bounds = zip(box, self._block, strict=True)
+        return list(itertools.product(*(range(a // n, -(-b // n)) for (a, b), n in bounds)))
+
+    def _at_once(self, box: Box) -> bool:
+        """Tell whether a box is not read by blocks."""
+        if self._direct:
+            return True
+        size = len(self._blocks(box)) * math.prod(self._block) * self.dtype.itemsize
+        # What could not be kept, beside other levels, would be read again and again.
+        return size > self._reader.cache.limit // _SHARE
 
     def fill(self, target: NDArray[Any]) -> None:
         """Have the whole level written into an array, from the top, when there is time."""

@@ -20,6 +20,19 @@ Box = tuple[tuple[int, int], ...]
 """First and one past the last pixel on every axis."""
 
 
+def overlap(one: Box, other: Box) -> Box:
+    """Return what two boxes that meet have in common."""
+    return tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(one, other, strict=True))
+
+
+def copy_overlap(pixels: NDArray[Any], at: Box, target: NDArray[Any], box: Box) -> None:
+    """Copy what two boxes have in common."""
+    common = overlap(at, box)
+    target[tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(common, box, strict=True))] = pixels[
+        tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(common, at, strict=True))
+    ]
+
+
 class LazyArray(ABC):
     """What can be sliced like an array; pixels come with ``numpy.asarray``.
 
