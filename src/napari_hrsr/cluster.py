@@ -16,6 +16,7 @@ import contextlib
 import hashlib
 import ipaddress
 import logging
+import math
 import os
 import queue
 import time
@@ -43,6 +44,7 @@ _WINDOW = 3
 
 _ATTEMPTS = 3
 _POLL = 0.2
+_COUNT_AGAIN = 2.0
 _GRACE = 60.0
 """Seconds that workers are given to stop between two tiles."""
 
@@ -211,6 +213,7 @@ class _Leader:
         self._threads: int | None = None
         if workers.local is not None:
             self._threads = max(1, (os.cpu_count() or 1) // workers.local)
+        self._count, self._counted_at = 0, -math.inf
         self._longest = 0.0
         self._last = time.monotonic()
 
@@ -309,7 +312,12 @@ class _Leader:
         raise ComputeError(msg)
 
     def _count_workers(self) -> int:
-        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+        """Count the workers; the scheduler is asked once in a while only."""
+        now = time.monotonic()
+        if now - self._counted_at > _COUNT_AGAIN:
+            self._count = len(self._client.scheduler_info(n_workers=-1)["workers"])
+            self._counted_at = now
+        return self._count
 
     def _stop(self) -> None:
         """Ask the workers to stop between two tiles, and wait until they have.

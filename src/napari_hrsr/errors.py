@@ -31,6 +31,10 @@ class OutputError(HrsrError):
     """The result cannot be written where it was asked for."""
 
 
+class ResumeError(OutputError):
+    """What an earlier run has written cannot be used, or would be lost; the message says more."""
+
+
 class DeviceError(HrsrError):
     """The device or the precision asked for is not available."""
 

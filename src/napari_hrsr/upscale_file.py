@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from napari_hrsr.api import drain
-from napari_hrsr.errors import OutputError
+from napari_hrsr.errors import OutputError, ResumeError
 from napari_hrsr.file_planning import Settings, name_task, plan_file, settle_file
 from napari_hrsr.file_results import Report, check_paths, into_file
 from napari_hrsr.files import check_output, is_zarr_name, read_image
@@ -177,5 +177,5 @@ def _check_unfinished(folder: Path, way: Execution) -> None:
                 f"{folder.name} holds an unfinished run with {done} blocks written: "
                 "go on with it, with --resume, or begin anew, with --restart"
             )
-            raise OutputError(msg)
+            raise ResumeError(msg)
         clear_folder(folder)

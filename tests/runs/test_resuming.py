@@ -16,13 +16,14 @@ import pytest
 import zarr
 
 from napari_hrsr import upscale
-from napari_hrsr.errors import InputError, OutputError, PausedError
+from napari_hrsr.errors import InputError, OutputError, PausedError, ResumeError
 from napari_hrsr.file_planning import Settings
 from napari_hrsr.files import read_image, write_image
 from napari_hrsr.forward import Instrument
 from napari_hrsr.metadata import ImageMetadata
 from napari_hrsr.runs import computing
 from napari_hrsr.runs.locks import held
+from napari_hrsr.runs.manifest import FILE
 from napari_hrsr.runs.units import Part
 from napari_hrsr.upscale_file import Execution, upscale_file
 from napari_hrsr.upscale_part import upscale_part
@@ -219,8 +220,26 @@ def test_a_changed_model_is_refused(source: Path, target: Path, tmp_path: Path) 
     interrupt(source, target, settings)
     first = next(iter(tensors))
     save_file(tensors | {first: tensors[first] + 1e-3}, model, described)
-    with pytest.raises((OutputError, InputError, Exception), match="weights of model"):
+    with pytest.raises(ResumeError, match="weights of model"):
         upscale_file(source, target, settings, execution=RESUME)
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda text: text.replace('"format": ', '"format": 9'), "begun by another version"),
+        (lambda text: text[: len(text) // 2], "cannot be read"),
+    ],
+)
+def test_a_run_that_cannot_be_gone_on_with_is_begun_anew_only_on_request(
+    source: Path, target: Path, damage: Callable[[str], str], told: str
+) -> None:
+    manifest = interrupt(source, target) / FILE
+    manifest.write_text(damage(manifest.read_text()))
+    with pytest.raises(ResumeError, match=rf"{told}.*with --restart$"):
+        upscale_file(source, target, SETTINGS, execution=RESUME)
+    upscale_file(source, target, SETTINGS, execution=Execution(restart=True))
+    assert tree(target) == unbroken(source, target.parent)
 
 
 def test_an_unfinished_run_is_thrown_away_only_on_request(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from napari_hrsr.errors import OutputError
 from napari_hrsr.files.partial import cannot_write, check_folder
 from napari_hrsr.runs.computing import STOP
+from napari_hrsr.runs.ledger import count_entries
 from napari_hrsr.runs.locks import is_live
 from napari_hrsr.runs.manifest import FILE
 from napari_hrsr.runs.stored import DONE, STORE
@@ -46,10 +46,7 @@ def claim_folder(folder: Path) -> Iterator[None]:
 
 def count_written(folder: Path) -> int:
     """Count the units that a run has recorded."""
-    try:
-        return sum(name.endswith(".json") for name in os.listdir(folder / DONE))
-    except FileNotFoundError:
-        return 0
+    return count_entries(folder / DONE)
 
 
 def is_unfinished(folder: Path) -> bool:

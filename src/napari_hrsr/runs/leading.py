@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from napari_hrsr.errors import CancelledError, HrsrError, PausedError
+from napari_hrsr.errors import CancelledError, HrsrError, PausedError, ResumeError
 from napari_hrsr.file_planning import name_task
 from napari_hrsr.file_results import Report
 from napari_hrsr.files import is_zarr_name, write_image
@@ -138,12 +138,11 @@ def explained(folder: Path) -> Iterator[None]:
         yield
     except HrsrError as error:
         done = count_written(folder)
-        if not done or isinstance(error, PausedError):
+        if not done or isinstance(error, PausedError | ResumeError):
             raise
         kept = f"{done} blocks are kept in {folder.name}: go on with --resume"
         if isinstance(error, CancelledError):
             msg = f"{error}; {kept}, or delete that folder"
             raise PausedError(msg) from None
-        if "--re" in str(error):
-            raise
-        raise type(error)(f"{error} ({kept})") from error
+        error.args = (f"{error} ({kept})",)
+        raise

@@ -103,7 +103,7 @@ class Ledger:
 
     def count(self) -> int:
         """Count the units that are recorded."""
-        return sum(1 for _ in self._folder.glob("*.json"))
+        return count_entries(self._folder)
 
     def holds(self, entry: Entry) -> bool:
         """Tell whether the chunks of a unit are there as they were written."""
@@ -120,6 +120,15 @@ class Ledger:
 
     def _path(self, unit: int) -> Path:
         return self._folder / f"{unit:06d}.json"
+
+
+def count_entries(folder: Path) -> int:
+    """Count the records in a folder; none if it is not there."""
+    try:
+        # Not `glob`, which fails when another process removes the folder meanwhile.
+        return sum(name.endswith(".json") for name in os.listdir(folder))
+    except FileNotFoundError:
+        return 0
 
 
 def write_durably(path: Path, content: bytes) -> None:

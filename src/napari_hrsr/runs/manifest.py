@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from napari_hrsr.errors import InputError
+from napari_hrsr.errors import ResumeError
 from napari_hrsr.file_planning import Settings
 from napari_hrsr.runs.ledger import write_durably
 
@@ -79,7 +79,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
     Raises
     ------
-    InputError
+    ResumeError
         If it is damaged, or of another version.
     """
     path = folder / FILE
@@ -89,15 +89,17 @@ def read_manifest(folder: Path) -> Manifest | None:
         return None
     except (OSError, ValueError) as error:
         msg = f"{folder.name}/{FILE} cannot be read ({error}): begin anew, with --restart"
-        raise InputError(msg) from error
+        raise ResumeError(msg) from error
     if content.pop("format", None) != _FORMAT:
-        msg = f"{folder.name} was begun by another version of napari-hrsr: begin anew"
-        raise InputError(msg)
+        msg = (
+            f"{folder.name} was begun by another version of napari-hrsr: begin anew, with --restart"
+        )
+        raise ResumeError(msg)
     try:
         return Manifest(**content)
     except TypeError as error:
         msg = f"{folder.name}/{FILE} is not complete ({error}): begin anew, with --restart"
-        raise InputError(msg) from error
+        raise ResumeError(msg) from error
 
 
 def summarise(settings: Settings) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from napari_hrsr.errors import InputError, OutputError
+from napari_hrsr.errors import InputError, ModelError, ResumeError
 from napari_hrsr.file_planning import Settings, plan_file, settle_file
 from napari_hrsr.file_results import Report
 from napari_hrsr.files import OmeZarrStore, check_output, read_image
@@ -220,7 +220,7 @@ def reopen_run(
 
     Raises
     ------
-    InputError
+    ResumeError
         If the source, a choice, a model or the version is not the same, with
         what differs.
     """
@@ -239,7 +239,11 @@ def reopen_run(
     if models is not None:
         recipe = replace(recipe, model=tuple(models))
     known = Settings(recipe=recipe)
-    job, metadata = plan_file(image.data, image.metadata, known)
+    try:
+        job, metadata = plan_file(image.data, image.metadata, known)
+    except ModelError as error:
+        _refuse(folder, [str(error)], "the model is not what it was")
+        raise
     job = replace(job, placement=replace(job.placement, batch=manifest.batch))
     job, intensity = _settled(job, known)
     now = describe_job(job, intensity, source_name=manifest.record["source"])
@@ -324,4 +328,4 @@ def _refuse(folder: Path, differs: list[str], what: str) -> None:
         f"cannot go on with {folder.name}: {what}: {'; '.join(differs[:_SHOWN])}{more}. "
         "Undo the change, or begin anew with --restart"
     )
-    raise OutputError(msg)
+    raise ResumeError(msg)
