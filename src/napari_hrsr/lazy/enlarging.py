@@ -18,7 +18,7 @@ from torch.nn import functional
 from napari_hrsr.lazy.windows import Box
 from napari_hrsr.pixels import cast_values
 
-_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+_MODE_OF_AXES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
 def source_box(box: Box, factor: Sequence[int], shape: Sequence[int]) -> Box:
@@ -65,23 +65,22 @@ def enlarge(
     """
     grown = [axis for axis, k in enumerate(factor) if k > 1]
     kept = [axis for axis, k in enumerate(factor) if k == 1]
-    if not grown:
-        grown = [kept.pop()]
     cut = pixels[
         tuple(
             slice(a - first, b - first) if k == 1 else slice(None)
             for (a, b), first, k in zip(box, start, factor, strict=True)
         )
     ]
+    if not grown:
+        return cast_values(cut.astype(np.float32), np.dtype(dtype))
     # A few calls on all pixels at once: each call of a thread that is not the only one waits
     # for its turn.
     values = torch.from_numpy(np.transpose(cut, (*kept, *grown)).astype(np.float32, order="C"))
     shape = values.shape[: len(kept)]
-    scale = [float(factor[axis]) for axis in grown]
     large = functional.interpolate(
         values.reshape(1, -1, *values.shape[len(kept) :]),
-        scale_factor=scale,
-        mode=_MODES[len(grown)],
+        scale_factor=[float(factor[axis]) for axis in grown],
+        mode=_MODE_OF_AXES[len(grown)],
         align_corners=False,
     )
     inside = tuple(
