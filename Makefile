@@ -24,9 +24,10 @@ demo: $(VENV)/.installed | system
 
 # pytest-xvfb brings up a display of its own, so that no window appears. Two
 # processes with a thread each: small networks do not gain from more threads.
+# napari's Shapes start numba, which sets OpenMP's threads for all of the process.
 test: TESTS := yes
 test: $(VENV)/.installed-dev | system
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.installed-dev | system
 	$(BIN)/ruff check .
