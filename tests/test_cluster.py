@@ -15,8 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from napari_hrsr import cluster
-from napari_hrsr.cluster import Workers, check_workers, connected
+from napari_hrsr.cluster import Workers, check_workers, connected, leader, worker
 from napari_hrsr.errors import ComputeError, InputError, OutputError, PausedError
 from napari_hrsr.file_planning import Settings
 from napari_hrsr.files import write_image
@@ -139,7 +138,7 @@ def test_cancel_stops_the_workers_and_the_run_goes_on_here(
 
 
 def _poison(dask_worker: Any, unit: int) -> None:
-    real = cluster.run_unit
+    real = worker.run_unit
 
     def poisoned(run: Any, number: int) -> Any:
         if number == unit:
@@ -147,8 +146,8 @@ def _poison(dask_worker: Any, unit: int) -> None:
             raise ComputeError(msg)
         return real(run, number)
 
-    cluster.run_unit = poisoned
-    dask_worker.hrsr_cure = lambda: setattr(cluster, "run_unit", real)
+    worker.run_unit = poisoned
+    dask_worker.hrsr_cure = lambda: setattr(worker, "run_unit", real)
 
 
 def test_a_block_that_cannot_be_computed_is_named_and_the_others_are_done(
@@ -170,7 +169,7 @@ def test_a_block_that_cannot_be_computed_is_named_and_the_others_are_done(
 def test_workers_that_hang_are_noticed(
     scheduler: Any, source: Path, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_GRACE", 1.0)
+    monkeypatch.setattr(leader, "_GRACE", 1.0)
     with distributed.Client(scheduler, set_as_default=False) as client:
         processes = list(client.run(os.getpid).values())
     for process in processes:
