@@ -83,11 +83,12 @@ def enlarge(
         mode=_MODE_OF_AXES[len(grown)],
         align_corners=False,
     )
+    found: NDArray[np.float32] = large.reshape(*shape, *large.shape[2:]).numpy()
     inside = tuple(
         slice(a - k * first, b - k * first)
         for (a, b), first, k in ((box[axis], start[axis], factor[axis]) for axis in grown)
     )
-    found = large.reshape(*shape, *large.shape[2:])[(..., *inside)].numpy()
+    found = found[(*(slice(None) for _ in kept), *inside)]
     back = np.argsort((*kept, *grown))
     return cast_values(np.transpose(found, back), np.dtype(dtype))
 
