@@ -242,8 +242,7 @@ def reopen_run(
     try:
         job, metadata = plan_file(image.data, image.metadata, known)
     except ModelError as error:
-        _refuse(folder, [str(error)], "the model is not what it was")
-        raise
+        raise _refusal(folder, [str(error)], "the model is not what it was") from error
     job = replace(job, placement=replace(job.placement, batch=manifest.batch))
     job, intensity = _settled(job, known)
     now = describe_job(job, intensity, source_name=manifest.record["source"])
@@ -321,11 +320,13 @@ def _as_tile(entry: Entry) -> TileDone:
 
 
 def _refuse(folder: Path, differs: list[str], what: str) -> None:
-    if not differs:
-        return
+    if differs:
+        raise _refusal(folder, differs, what)
+
+
+def _refusal(folder: Path, differs: list[str], what: str) -> ResumeError:
     more = f", and {len(differs) - _SHOWN} more" if len(differs) > _SHOWN else ""
-    msg = (
+    return ResumeError(
         f"cannot go on with {folder.name}: {what}: {'; '.join(differs[:_SHOWN])}{more}. "
         "Undo the change, or begin anew with --restart"
     )
-    raise ResumeError(msg)
