@@ -1,6 +1,8 @@
 """A live view without a viewer."""
 
 import gc
+import os
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -229,6 +231,18 @@ def test_the_middle_of_what_is_looked_at_comes_first(opened, monkeypatch):
     assert order[0] == 12
     assert sorted(order) == list(range(25))
     assert set(order[-4:]) == {0, 4, 20, 24}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness for each thread")
+def test_computing_gives_way_to_the_thread_that_draws(opened, gate):
+    before = set(threading.enumerate())
+    view = opened(image(), "cubic-2x2")
+    np.asarray(view.array[:40, :40])
+    assert gate.reached.wait(TIMEOUT)
+    (computing,) = (t for t in {*threading.enumerate()} - before if t.name == "hrsr-live")
+    drawing = threading.main_thread()
+    priority = [os.getpriority(os.PRIO_PROCESS, t.native_id) for t in (computing, drawing)]
+    assert priority[0] > priority[1]
 
 
 def test_nobody_looking_means_nothing_is_computed(opened, gate):

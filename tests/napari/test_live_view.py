@@ -18,7 +18,7 @@ from napari_hrsr._napari.save import save_layer
 from napari_hrsr._napari.widget import SLICES, SuperResolution2D, SuperResolution3D
 from napari_hrsr.running import Runner
 
-TIMEOUT = 60_000
+TIMEOUT = 180_000
 
 
 @pytest.fixture(params=[False, True], ids=["sync", "async"])
@@ -152,6 +152,22 @@ def test_the_window_goes_on_while_tiles_are_computed(viewer, qtbot, gate, slicin
     assert done < total
     gate.opened.set()
     settled(live, qtbot)
+
+
+def test_tiles_that_arrive_are_drawn_without_slicing_anew(viewer, qtbot, gate):
+    get_settings().experimental.async_ = True
+    try:
+        live = opened(viewer, viewer.add_image(image((200, 200))))
+        assert gate.reached.wait(60)
+        qtbot.wait_until(lambda: live.layer.loaded and shown(live).any(), timeout=TIMEOUT)
+        reloads = []
+        live.layer.events.reload.connect(reloads.append)
+        gate.opened.set()
+        settled(live, qtbot)
+    finally:
+        get_settings().experimental.async_ = False
+    # Each would have napari animate the whole window until it is answered.
+    assert not reloads
 
 
 def test_it_lies_exactly_on_its_source_and_stays_there(viewer, qtbot):

@@ -15,10 +15,45 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from napari_hrsr.lazy.windows import Box
+from napari_hrsr.lazy.windows import Box, LazyArray, copy_overlap, overlap
 from napari_hrsr.pixels import cast_values
 
 _MODE_OF_AXES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+
+
+def stand_in(
+    source: LazyArray,
+    boxes: Sequence[Box],
+    box: Box,
+    pixels: NDArray[Any],
+    factor: Sequence[int],
+) -> None:
+    """Interpolate some boxes of the result into the pixels of another one.
+
+    Parameters
+    ----------
+    source : LazyArray
+        What is enlarged; read once.
+    boxes : sequence of tuple of (int, int)
+        What is to be filled, in pixels of the result; each meets `box`.
+    box : tuple of (int, int)
+        Where `pixels` lie in the result.
+    pixels : ndarray
+        Of the shape of `box`; written where the boxes meet it.
+    factor : sequence of int
+        As for `source_box`.
+    """
+    parts = [overlap(part, box) for part in boxes]
+    hull = tuple(
+        (min(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*parts, strict=True)
+    )
+    around = source_box(hull, factor, source.shape)
+    near = source.read(around)
+    for part in parts:
+        within = source_box(part, factor, source.shape)
+        cut = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(within, around, strict=True))
+        made = enlarge(near[cut], [a for a, _ in within], part, factor, pixels.dtype)
+        copy_overlap(made, part, pixels, box)
 
 
 def source_box(box: Box, factor: Sequence[int], shape: Sequence[int]) -> Box:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from napari_hrsr.errors import CancelledError, HrsrError, InputError
 from napari_hrsr.intensity import Intensity, Per
 from napari_hrsr.jobs import Job, describe_job, start_job
-from napari_hrsr.lazy.enlarging import enlarge, source_box
+from napari_hrsr.lazy.enlarging import stand_in
 from napari_hrsr.lazy.pixel_cache import PixelCache
 from napari_hrsr.lazy.sampling import Settled, settle_for_viewing
 from napari_hrsr.lazy.source_levels import BlockReader, SourceLevel
@@ -241,24 +241,10 @@ class LiveView:
                 copy_overlap(found, tile.box, pixels, box)
                 computed.add(tile.index)
         if before is None and missing:
-            self._stand_in([tile.box for tile in missing], box, pixels)
+            stand_in(self.source, [tile.box for tile in missing], box, pixels, self._factor)
             arrived = self.blocks.seen
         self._picture = _Picture(box, pixels.copy(), frozenset(computed), arrived)
         return pixels
-
-    def _stand_in(self, tiles: Sequence[Box], box: Box, pixels: NDArray[Any]) -> None:
-        """Interpolate what is missing of a box."""
-        parts = [overlap(tile, box) for tile in tiles]
-        hull = tuple(
-            (min(a for a, _ in axis), max(b for _, b in axis)) for axis in zip(*parts, strict=True)
-        )
-        around = source_box(hull, self._factor, self.job.source.shape)
-        near = self.source.read(around)
-        for part in parts:
-            within = source_box(part, self._factor, self.job.source.shape)
-            cut = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(within, around, strict=True))
-            made = enlarge(near[cut], [a for a, _ in within], part, self._factor, self.job.dtype)
-            copy_overlap(made, part, pixels, box)
 
     def _ask(self, tiles: Sequence[Tile]) -> None:
         with self._state:
