@@ -150,6 +150,17 @@ def test_either_part_of_the_noise_can_be_left_out():
         assert d.photons <= 2000
 
 
+@pytest.mark.parametrize(("clean", "noisy"), [(0.0, 1.0), (1.0, 0.0)])
+def test_what_is_noisy_may_be_blurred_more_or_less_often(clean, noisy):
+    ranges = Degradations(
+        bicubic=0.0, point_spread_share=clean, noisy_point_spread_share=noisy, noisy_share=0.5
+    )
+    drawn = draws(ranges, (2, 2))
+    assert {d.noisy for d in drawn} == {True, False}
+    for d in drawn:
+        assert (d.instrument.psf_sigma[0] > 0) == (noisy if d.noisy else clean)
+
+
 share = st.floats(0, 1)
 ranged = lambda low, high: st.tuples(*[st.floats(low, high)] * 2).map(  # noqa: E731
     lambda pair: tuple(sorted(pair))
@@ -163,6 +174,7 @@ ranged = lambda low, high: st.tuples(*[st.floats(low, high)] * 2).map(  # noqa: 
         area=st.just(1),
         k_space=share,
         point_spread_share=share,
+        noisy_point_spread_share=st.none() | share,
         point_spread_before=st.sets(st.sampled_from(["area", "k-space"])).map(tuple),
         airy=share,
         gibson_lanni=share,
@@ -193,6 +205,8 @@ def test_what_toml_leaves_out_has_its_default():
         ("noisy_share", 1.5),
         ("noisy_share", True),
         ("point_spread_share", math.nan),
+        ("noisy_point_spread_share", -0.1),
+        ("noisy_point_spread_share", "all"),
         ("point_spread_before", ["magic"]),
         ("point_spread_before", "area"),
         ("gaussian_sigma", [1.0, 0.5]),

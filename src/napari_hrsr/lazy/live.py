@@ -32,7 +32,7 @@ from napari_hrsr.lazy.sampling import Settled, settle_for_viewing
 from napari_hrsr.lazy.source_levels import BlockReader, SourceLevel
 from napari_hrsr.lazy.tile_ends import CheckedSource, TileSink
 from napari_hrsr.lazy.viewed_tiles import Tile, TileMap
-from napari_hrsr.lazy.windows import Box, LazyArray, copy_overlap, overlap
+from napari_hrsr.lazy.windows import Box, LazyArray, copy_overlap
 from napari_hrsr.memory import keep_memory
 from napari_hrsr.pixels import needs_every_value
 from napari_hrsr.projection_weight import settle_projection

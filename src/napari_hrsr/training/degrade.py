@@ -52,6 +52,10 @@ class Degradations:
         are not sliced.
     point_spread_share : float
         Share, 0 to 1, of the draws with a point spread function.
+    noisy_point_spread_share : float or None
+        The same where there is noise; by default `point_spread_share`. What is
+        noisy is mostly from a microscope, which blurs, and noise hides from the
+        network whether it did.
     point_spread_before : tuple of str
         The kinds of sampling that may have one.
     gaussian, airy, gibson_lanni, measured : float
@@ -100,6 +104,7 @@ class Degradations:
     point: float = 0.0
     k_space: float = 0.0
     point_spread_share: float = 3 / 7
+    noisy_point_spread_share: float | None = None
     point_spread_before: tuple[Sampling, ...] = ("area", "point")
     gaussian: float = 1.0
     airy: float = 0.0
@@ -132,6 +137,8 @@ class Degradations:
             object.__setattr__(self, f.name, plain(getattr(self, f.name)))
         for name, (low, high) in _NUMBERS.items():
             within(name, getattr(self, name), low, high)
+        if self.noisy_point_spread_share is not None:
+            within("noisy_point_spread_share", self.noisy_point_spread_share, 0.0, 1.0)
         for names in (("bicubic", "area", "point", "k_space"), _KINDS):
             if not any(getattr(self, name) for name in names):
                 msg = f"one of {', '.join(names)} must be above 0: nothing could be drawn"
@@ -179,10 +186,15 @@ class Degradations:
         """
         ndim = len(scale)
         sliced = self._sliced(scale)
+        share, noisy = self.point_spread_share, None
+        if self.noisy_point_spread_share is not None:
+            # Drawn first only where the rest depends on it: other runs go on as they began.
+            noisy = rng.random() < self.noisy_share
+            share = self.noisy_point_spread_share if noisy else share
         sampling = chosen(rng, {kind: getattr(self, name) for name, kind in _SAMPLINGS.items()})
         sigma: tuple[float, ...] = ()
         spread: PointSpread | None = None
-        if sampling in self.point_spread_before and rng.random() < self.point_spread_share:
+        if sampling in self.point_spread_before and rng.random() < share:
             kind = chosen(rng, {name: getattr(self, name) for name in _KINDS})
             if kind == "gaussian":
                 sigma = self._draw_sigma(rng, ndim, sliced)
@@ -203,7 +215,7 @@ class Degradations:
             point_spread=spread,
             apodisation=apodisation,
         )
-        if not rng.random() < self.noisy_share:
+        if not (rng.random() < self.noisy_share if noisy is None else noisy):
             return Degradation(instrument)
         photons = drawn_log(rng, self.photons) if self.noise == "gaussian" else math.inf
         return Degradation(instrument, photons, drawn_log(rng, self.read_noise), self.noise)
