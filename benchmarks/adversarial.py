@@ -34,7 +34,7 @@ from napari_hrsr.training.fit import resume_training, run_training
 from napari_hrsr.training.patches import make_pair
 from napari_hrsr.training.validation import ValidationImage, psnr, run_network
 
-MODEL = "general-2d-x2"
+MODEL = "general-2d-x2-first"
 SCALE = (2, 2)
 FIGURES = ("psnr", "spectrum_distance", "ring_correlation", "inconsistency")
 

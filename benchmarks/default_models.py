@@ -5,8 +5,8 @@
 Each fold leaves whole sources out, trains on all others with the recipe of the
 model (``recipes/MODEL.toml``; folds that are there already are not trained
 again, and those that were stopped go on), and is measured on the sources left
-out. A recipe that starts from another model starts from the fold of that model
-which has left out the same sources.
+out. A recipe that starts from another one starts from its fold which has left
+out the same sources, and trains that first.
 
 The low-resolution images are made in several ways (see `formations`). The
 network is told the noise that `estimate_noise` finds in them, nothing else.
@@ -51,7 +51,6 @@ MODELS = (
     "general-3d-x2",
     "slices-3d-4x1x1",
 )
-"""In an order in which a model comes after that which it starts from."""
 
 FOLDS = {
     2: (
@@ -197,9 +196,17 @@ def train_fold(
         path = resume_training(folder)
     else:
         config = fold_config(model, left_out, data, folds)
+        parent = config.model.start_from
+        if parent and not Path(parent).exists():
+            train_fold(_parent(model), left_out, data, folds, steps)
         path = run_training(replace(config, steps=steps or config.steps), folder)
     assert path is not None
     return path
+
+
+def _parent(model: str) -> str:
+    """Return the recipe that the recipe of a model starts from."""
+    return Path(read_config(RECIPES / f"{model}.toml").model.start_from).stem
 
 
 def fold_config(model: str, left_out: Sequence[str], data: Path, folds: Path) -> TrainingConfig:
@@ -207,7 +214,7 @@ def fold_config(model: str, left_out: Sequence[str], data: Path, folds: Path) ->
     config = read_config(RECIPES / f"{model}.toml")
     settings = config.model
     if settings.start_from:
-        parent = fold_folder(folds, Path(settings.start_from).stem, left_out)
+        parent = fold_folder(folds, _parent(model), left_out)
         settings = replace(settings, start_from=str((parent / "model.safetensors").absolute()))
     return replace(
         config,
