@@ -186,7 +186,8 @@ class Degradations:
         """
         ndim = len(scale)
         sliced = self._sliced(scale)
-        share, noisy = self.point_spread_share, None
+        share = self.point_spread_share
+        noisy: bool | None = None
         if self.noisy_point_spread_share is not None:
             # Drawn first only where the rest depends on it: other runs go on as they began.
             noisy = rng.random() < self.noisy_share
@@ -215,7 +216,9 @@ class Degradations:
             point_spread=spread,
             apodisation=apodisation,
         )
-        if not (rng.random() < self.noisy_share if noisy is None else noisy):
+        if noisy is None:
+            noisy = rng.random() < self.noisy_share
+        if not noisy:
             return Degradation(instrument)
         photons = drawn_log(rng, self.photons) if self.noise == "gaussian" else math.inf
         return Degradation(instrument, photons, drawn_log(rng, self.read_noise), self.noise)
