@@ -338,7 +338,8 @@ def sleep_blocks(source: Path, workers: int = 2, seconds: float = 1.0) -> dict[s
     """Have the units of a run computed by workers that sleep instead."""
     import distributed
 
-    from napari_hrsr.cluster import Workers, _Leader
+    from napari_hrsr.cluster.leader import Leader
+    from napari_hrsr.cluster.workers import Workers
     from napari_hrsr.file_planning import Settings
     from napari_hrsr.runs.stored import begin_run
 
@@ -357,7 +358,7 @@ def sleep_blocks(source: Path, workers: int = 2, seconds: float = 1.0) -> dict[s
         distributed.Client(cluster) as client,
     ):  # fmt: skip
         client.run(_sleep_instead, seconds)
-        leader = _Leader(client, run, Workers(workers), lambda tiles: None, lambda: False)
+        leader = Leader(client, run, Workers(workers), lambda tiles: None, lambda: False)
         started = time.perf_counter()
         leader.lead(list(range(2 * workers)))
         found["first"] = time.perf_counter() - started - 2 * seconds
@@ -370,14 +371,14 @@ def sleep_blocks(source: Path, workers: int = 2, seconds: float = 1.0) -> dict[s
 
 
 def _sleep_instead(seconds: float) -> None:
-    from napari_hrsr import cluster
+    from napari_hrsr.cluster import worker
     from napari_hrsr.runs.computing import UnitDone
 
     def slept(run: Any, unit: int) -> UnitDone:
         time.sleep(seconds)
         return UnitDone(unit, 1, seconds)
 
-    cluster.run_unit = slept
+    worker.run_unit = slept
 
 
 PARTS: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
