@@ -296,13 +296,17 @@ def table(rows: Sequence[Mapping[str, object]], group: str, methods: Sequence[st
 
 
 def describe_folds(model: str, folds: Path) -> str:
-    """Return how long each fold was trained."""
+    """Return how long each fold was trained, and what it started from."""
     recipe = read_config(RECIPES / f"{model}.toml")
     parts = []
     for left_out in COLOUR_FOLDS if recipe.channels == 3 else FOLDS[recipe.ndim]:
         steps = read_config(fold_folder(folds, model, left_out) / "config.toml").steps
         parts.append(f"{steps} without {', '.join(left_out).replace('*', '')}")
-    return f"Steps of the folds: {'; '.join(parts)}."
+    text = f"Steps of the folds: {'; '.join(parts)}."
+    if not recipe.model.start_from:
+        return text
+    parent = _parent(model)
+    return f"{text} They go on from {parent}. {describe_folds(parent, folds)}"
 
 
 def report(

@@ -148,6 +148,8 @@ def card(spec: ModelSpec, run: Path, results: Path, sources: str, note: str) -> 
     assert spec.weights is not None
     config = read_config(run / "config.toml")
     recipe = recipe_of(spec)
+    parent = read_config(recipe).model.start_from
+    before = f", after `recipes/{parent}.toml`" if parent else ""
     halo = "unbounded" if spec.halo is None else f"{tuple(spec.halo)} source pixels"
     colours = "three colours" if spec.channels == 3 else "one channel"
     beneath = "cubic interpolation" if max(spec.scale) > 1 else "the image itself"
@@ -164,7 +166,7 @@ def card(spec: ModelSpec, run: Path, results: Path, sources: str, note: str) -> 
         "",
         "## Recipe",
         "",
-        f"`napari-hrsr train --config recipes/{spec.name}.toml`: {config.steps} steps of "
+        f"`napari-hrsr train --config recipes/{spec.name}.toml`{before}: {config.steps} steps of "
         f"{config.batch} patches of {config.patch} source pixels a side.",
         "",
         "```toml",
